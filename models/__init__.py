@@ -1,0 +1,1 @@
+"""The networks of TernausNet's family and what runs them. Torch only."""

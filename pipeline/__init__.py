@@ -1,0 +1,1 @@
+"""From a region in YAML to its building footprints."""

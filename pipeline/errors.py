@@ -1,0 +1,35 @@
+"""The one exception tree; each class carries the exit code of the process that ends with it."""
+
+
+class PipelineError(Exception):
+    """Base of everything the pipeline raises on purpose; its text is one sentence for the user."""
+
+    exit_code = 1
+
+
+class InputError(PipelineError):
+    """Bad config or input, found before any compute. ``problems`` holds every sentence, in order."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class OutputError(PipelineError):
+    """The output folder cannot be used: in use by another run, differently configured, not writable."""
+
+    exit_code = 2
+
+
+class BlocksFailed(PipelineError):  # noqa: N818 - a state of the result, not an error of the caller
+    """The run finished, but some blocks could not be computed; they are listed in run.json."""
+
+    exit_code = 3
+
+
+class Interrupted(PipelineError):  # noqa: N818 - a request that was honoured
+    """Stopped by SIGTERM, SIGINT or the walltime; what is done is kept and a rerun resumes."""
+
+    exit_code = 75

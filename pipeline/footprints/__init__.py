@@ -1,0 +1,1 @@
+"""Probabilities to building footprints, block by block and exact across their seams."""
