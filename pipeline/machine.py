@@ -1,0 +1,54 @@
+"""What this machine has: cores, memory, disk, GPUs. Cheap to ask; nothing heavy is imported."""
+
+import ctypes
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+def cores() -> int:
+    """Processor cores that this process may use (affinity and cgroup quota counted in)."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup("cpu.max").split()
+    if len(quota) == 2 and quota[0].isdigit():
+        allowed = min(allowed, max(1, int(quota[0]) // int(quota[1])))
+    return allowed
+
+
+def memory() -> int:
+    """Bytes of memory that this machine, or this process's control group, has in all."""
+    limit = _cgroup("memory.max").strip()
+    total = int(psutil.virtual_memory().total)
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes free on the disk that holds, or will hold, ``folder``."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def gpus() -> int:
+    """CUDA devices that the driver shows to this process (``CUDA_VISIBLE_DEVICES`` counted in); 0 without a driver."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def _cgroup(name: str) -> str:
+    """A file of this process's control group (version 2), or nothing."""
+    try:
+        return Path("/sys/fs/cgroup", name).read_text(encoding="ascii")
+    except OSError:
+        return ""
