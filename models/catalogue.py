@@ -3,7 +3,17 @@
 ``models.reach`` derives stride and reach from each network itself; the contract tests hold this table to it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MAX_OPTION = 1024
+# ^ the widest layer of the family has 2048 channels (ResNet50); a larger option would only be an attack on the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +30,43 @@ class Network:
     """Exact reach up and left of a block whose edges lie on the stride, px."""
     after: int
     """Exact reach down and right of such a block, px."""
+    structure: Mapping[str, str | int] = field(default_factory=dict)
+    """Arguments that make this variant of the class; they decide stride and reach."""
+    options: tuple[str, ...] = ("num_classes",)
+    """Arguments left to the caller, positive integers: channel counts, which change neither stride nor reach."""
 
 
 CATALOGUE = {
     network.name: network
     for network in (
-        Network("ternausnet11", "ternausnet:TernausNet11", stride=32, before=128, after=160),
+        Network("ternausnet11", "ternausnet:TernausNet11", stride=32, before=128, after=160, options=("filters",)),
     )
 }
+
+
+def find(name: str) -> Network:
+    """The entry called ``name``; raises ValueError with the nearest name."""
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    near = get_close_matches(name, CATALOGUE, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(CATALOGUE)}"
+    raise ValueError(f"there is no network {name!r}; {hint}")
+
+
+def check_options(name: str, options: Mapping[str, object]) -> None:
+    """Raise ValueError for an option that the network does not have or that is not a positive integer up to 1024."""
+    network = find(name)
+    for option, value in options.items():
+        if option not in network.options:
+            raise ValueError(f"{name} has no option {option!r}; it has {', '.join(network.options)}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_OPTION:
+            raise ValueError(f"{option} of {name} is {value!r}; it must be an integer from 1 to {MAX_OPTION}")
+
+
+def build(name: str, **options: int) -> "nn.Module":
+    """A new network with random weights; ``options`` as its catalogue entry lists them. Imports torch."""
+    check_options(name, options)
+    network = find(name)
+    module, factory = network.factory.split(":")
+    made: nn.Module = getattr(import_module(f"models.{module}"), factory)(**network.structure, **options)
+    return made
