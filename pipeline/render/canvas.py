@@ -1,0 +1,126 @@
+"""Painting a plan onto a pixel grid: which material shows at every pixel, how bright and how high it is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pipeline.render import noise
+from pipeline.render.elements import Patch, Plan, Tree
+from pipeline.render.grid import Grid
+from pipeline.render.materials import NUMBER
+from pipeline.render.roofs import raise_roofs
+from pipeline.render.trees import SIDE, VARIANTS, stamps
+
+Array = NDArray[np.float32]
+RAGGED = 0.35
+"""How far soft ground frays over its drawn edge, m (one deviation)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What is seen straight from above."""
+
+    material: NDArray[np.uint8]
+    """(R, C) rows of the material table."""
+    tone: Array
+    """(R, C) factor on brightness."""
+    height: Array
+    """(R, C) m above the ground."""
+    leafy: NDArray[np.bool_]
+    """(R, C) whether a crown shows."""
+
+
+def paint(plan: Plan, grid: Grid) -> Canvas:
+    """Ground, then roofs, small things, crowns."""
+    canvas = _ground(plan, grid)
+    roofs = raise_roofs(grid, [part for building in plan.buildings for part in building.parts])
+    materials = np.array([part.material for building in plan.buildings for part in building.parts], np.uint8)
+    canvas.height.flat[roofs.at] = roofs.height
+    canvas.tone.flat[roofs.at] = roofs.tone
+    if len(roofs.at):
+        canvas.material.flat[roofs.at] = materials[roofs.part]
+    _things(canvas, plan.details, grid)
+    for tree in plan.trees:
+        _crown(canvas, tree, grid)
+    return canvas
+
+
+def _draw(patches: list[Patch], grid: Grid, image: Image.Image, first: int) -> None:
+    """Number patches from `first` on an image of labels."""
+    draw = ImageDraw.Draw(image)
+    for number, patch in enumerate(patches):
+        points = grid.pixels(patch.ring)
+        if (points.max(axis=0) >= 0).all() and (points.min(axis=0) <= (grid.cols, grid.rows)).all():
+            draw.polygon(points.ravel().tolist(), fill=first + number)
+
+
+def _labels(patches: list[Patch], grid: Grid, first: int = 1) -> NDArray[np.int32]:
+    image = Image.new("I", (grid.cols, grid.rows))
+    _draw(patches, grid, image, first)
+    return np.array(image, np.int32)
+
+
+def _ground(plan: Plan, grid: Grid) -> Canvas:
+    """Streets and pavements, soft ground with ragged edges over them, paving on top."""
+    below = plan.streets + plan.base
+    labels = _labels(below, grid)
+    natural = _ragged(_labels(plan.natural, grid, len(below) + 1), grid)
+    labels = np.where(natural > 0, natural, labels)
+    paved = _labels(plan.paved, grid, len(below) + len(plan.natural) + 1)
+    labels = np.where(paved > 0, paved, labels)
+    patches = below + plan.natural + plan.paved
+    material = np.array([NUMBER["old_asphalt"]] + [patch.material for patch in patches], np.uint8)
+    tone = np.array([1.0] + [patch.tone for patch in patches], np.float32)
+    height = np.zeros(labels.shape, np.float32)
+    return Canvas(material[labels], tone[labels], height, np.zeros(labels.shape, np.bool_))
+
+
+def _ragged(labels: NDArray[np.int32], grid: Grid) -> NDArray[np.int32]:
+    """Labels looked up a little to the side, so that lawns and fields have no ruled edges."""
+    rows, cols = np.arange(grid.rows), np.arange(grid.cols)
+    reach = RAGGED / grid.pixel
+    down = (noise.read(1.3, 21, grid.ys, grid.xs) * reach).astype(np.int32)
+    right = (noise.read(1.3, 22, grid.ys, grid.xs) * reach).astype(np.int32)
+    at = np.clip(rows[:, None] + down, 0, grid.rows - 1) * grid.cols
+    at += np.clip(cols[None] + right, 0, grid.cols - 1)
+    return np.asarray(labels.ravel()[at])
+
+
+def _things(canvas: Canvas, patches: list[Patch], grid: Grid) -> None:
+    """Small things take the height of what they stand on (its median would be truer, but they are small)."""
+    labels = _labels(patches, grid).ravel()
+    at = np.flatnonzero(labels)
+    if not len(at):
+        return
+    which = labels[at] - 1
+    canvas.material.flat[at] = np.array([patch.material for patch in patches], np.uint8)[which]
+    canvas.tone.flat[at] = np.array([patch.tone for patch in patches], np.float32)[which]
+    canvas.height.flat[at] += np.array([patch.height for patch in patches], np.float32)[which]
+
+
+def _crown(canvas: Canvas, tree: Tree, grid: Grid) -> None:
+    """Put a crown where it is higher than what is there."""
+    centre = grid.pixels(tree.place)[0]
+    radius = tree.radius / grid.pixel
+    low = np.ceil(centre - radius).astype(int)
+    high = np.floor(centre + radius).astype(int) + 1
+    c0, r0 = np.maximum(low, 0)
+    c1, r1 = np.minimum(high, (grid.cols, grid.rows))
+    if c0 >= c1 or r0 >= r1:
+        return
+    scale = SIDE / (2 * radius)
+    cols = np.clip(((np.arange(c0, c1) - centre[0] + radius) * scale), 0, SIDE - 1).astype(int)
+    rows = np.clip(((np.arange(r0, r1) - centre[1] + radius) * scale), 0, SIDE - 1).astype(int)
+    turn = int(abs(tree.place[0, 0] * 97 + tree.place[0, 1] * 131))
+    stamp = stamps()[tree.species, turn % VARIANTS]
+    if turn & 16:
+        stamp = stamp.T
+    crown = stamp[rows[:, None], cols] * np.float32(tree.height)
+    window = (slice(r0, r1), slice(c0, c1))
+    taller = crown > canvas.height[window]
+    np.copyto(canvas.height[window], crown, where=taller)
+    np.copyto(canvas.tone[window], np.float32(tree.tone), where=taller)
+    canvas.material[window][taller] = tree.material
+    canvas.leafy[window] |= taller

@@ -1,0 +1,28 @@
+"""Endless textures: noise tiles that repeat, read at any pixel of a world."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+Array = NDArray[np.float32]
+SIZE = 1024
+"""Period of every noise tile, px. A scene of 0.15 m pixels sees a tile repeat after 150 m, which no one notices in grain."""
+
+
+@lru_cache(maxsize=8)
+def tile(power: float, number: int) -> Array:
+    """(SIZE, SIZE) float32 of mean 0 and deviation 1 whose amplitude falls with frequency to the given power."""
+    rng = np.random.default_rng([number, 7])
+    spectrum = fft.rfft2(rng.standard_normal((SIZE, SIZE)).astype(np.float32))
+    rows, cols = np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)[None]
+    frequency = np.hypot(rows, cols)
+    frequency[0, 0] = np.inf
+    field = fft.irfft2(spectrum * (frequency**-power).astype(np.float32), (SIZE, SIZE))
+    return np.asarray((field - field.mean()) / field.std(), np.float32)
+
+
+def read(power: float, number: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Array:
+    """(R, C) float32: the noise at those pixel rows and columns of the world."""
+    return tile(power, number)[np.ix_(rows % SIZE, cols % SIZE)]

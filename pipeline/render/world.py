@@ -1,0 +1,280 @@
+"""Where things are: an endless world of quarters, blocks and lots, drawn from one seed and read by any window.
+
+Quarters are the cells of a jittered Voronoi diagram, each with its own direction of streets; avenues run along their borders.
+A quarter is cut into blocks by streets, a block is filled by its use. Every quarter and block has random numbers of
+its own, so what stands at a place never depends on the window that looks at it. Last, one smooth warp bends all streets.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.render.blocks import USES, Block
+from pipeline.render.elements import Building, Frame, Patch, Plan, Points
+from pipeline.render.materials import NUMBER
+from pipeline.render.plots import car, pick, tone, tree
+from pipeline.render.style import STYLES, Style
+
+Bounds = tuple[float, float, float, float]
+WAVE = 430.0
+"""Length of the waves that bend streets, m."""
+_OFFSET = 1 << 20
+"""Makes cell numbers of either sign valid parts of a seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """An endless place. Coordinates are metres east (x) and north (y) of its own origin."""
+
+    seed: int
+    """Any non-negative integer; equal seeds give equal worlds."""
+    style: str = "auto"
+    """A name in `style.STYLES`, or `auto`: drawn by the seed."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no world can be made of."""
+        if self.seed < 0:
+            raise InputError(f"seed: {self.seed} is negative; the nearest seed is 0")
+        if self.style != "auto" and self.style not in STYLES:
+            raise InputError(f"style: {self.style!r} is not known; choose auto or one of {', '.join(STYLES)}")
+
+    @property
+    def habits(self) -> Style:
+        """The style in force."""
+        if self.style != "auto":
+            return STYLES[self.style]
+        names = list(STYLES)
+        return STYLES[names[int(np.random.default_rng([self.seed, 1]).integers(len(names)))]]
+
+
+class Quarter(NamedTuple):
+    """One cell of the diagram."""
+
+    ring: Points
+    """(N, 2) convex, m, without its share of the avenues, before the warp."""
+    walls: NDArray[np.float64]
+    """(N, 3): a x + b y <= c inside."""
+    centre: Points
+    """(2,) m."""
+    angle: float
+    """Direction of its streets, rad."""
+    key: tuple[int, int]
+    """Its cell."""
+
+
+def contents(world: World, bounds: Bounds) -> Plan:
+    """All that stands or lies within `bounds` (left, bottom, right, top; m), in drawing order and world coordinates.
+
+    Whole blocks are returned, so much of it may lie outside.
+    """
+    reach = 1.1 * world.habits.bend * WAVE / (2 * np.pi) + 1.0
+    left, bottom, right, top = bounds
+    wide = (left - reach, bottom - reach, right + reach, top + reach)
+    plan = Plan()
+    for quarter in _quarters(world, wide):
+        for block in _block_numbers(world, quarter, wide):
+            _extend(plan, _block_plan(world, quarter.key, block))
+    return plan
+
+
+def _extend(plan: Plan, other: Plan) -> None:
+    plan.streets += other.streets
+    plan.base += other.base
+    plan.natural += other.natural
+    plan.paved += other.paved
+    plan.details += other.details
+    plan.buildings += other.buildings
+    plan.trees += other.trees
+
+
+def _rng(world: World, *key: int) -> np.random.Generator:
+    return np.random.default_rng([world.seed, *(number + _OFFSET for number in key)])
+
+
+def _seed_point(world: World, row: int, col: int) -> Points:
+    size = world.habits.quarter
+    return (np.array([col, row]) + _rng(world, 2, row, col).uniform(-0.28, 0.28, 2)) * size
+
+
+def _quarters(world: World, bounds: Bounds) -> Iterator[Quarter]:
+    """Quarters whose cells may meet the bounds, in the order of their numbers."""
+    size, box = world.habits.quarter, shapely.box(*bounds)
+    for row in range(int(np.floor(bounds[1] / size)) - 1, int(np.ceil(bounds[3] / size)) + 2):
+        for col in range(int(np.floor(bounds[0] / size)) - 1, int(np.ceil(bounds[2] / size)) + 2):
+            quarter = _quarter(world, row, col)
+            if shapely.Polygon(quarter.ring).intersects(box):
+                yield quarter
+
+
+@lru_cache(maxsize=256)
+def _quarter(world: World, row: int, col: int) -> Quarter:
+    """The Voronoi cell of a seed point, cut back by half an avenue."""
+    centre = _seed_point(world, row, col)
+    rng = _rng(world, 3, row, col)
+    near = [_seed_point(world, row + i, col + j) for i in range(-2, 3) for j in range(-2, 3) if (i, j) != (0, 0)]
+    toward = np.array(near) - centre
+    distance = np.hypot(toward[:, 0], toward[:, 1])
+    normal = toward / distance[:, None]
+    width = float(np.mean(world.habits.avenue)) / 2
+    offset = (normal * centre).sum(axis=1) + distance / 2 - width
+    walls = np.column_stack([normal, offset])
+    angle = float(_rng(world, 4).uniform(0, np.pi)) + float(rng.choice([0, 0, 0.3, -0.25, 0.7, np.pi / 2]) + rng.normal(0, 0.03))
+    ring = _convex(walls, centre, world.habits.quarter * 2)
+    return Quarter(ring, walls, centre, angle, (row, col))
+
+
+def _convex(walls: NDArray[np.float64], centre: Points, size: float) -> Points:
+    """The ring of the half-planes' intersection."""
+    cell = shapely.box(*(centre - size), *(centre + size))
+    for a, b, c in walls:
+        along, normal = np.array([-b, a]), np.array([a, b])
+        foot = normal * c
+        far = 4 * size
+        half = [foot + along * far, foot - along * far, foot - along * far - normal * far, foot + along * far - normal * far]
+        cell = shapely.intersection(cell, shapely.Polygon(half))
+    return np.asarray(cell.exterior.coords)[:-1]
+
+
+def _streets(world: World, quarter: Quarter) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Intervals that blocks take along and across the quarter's direction, m from its centre."""
+    rng, style = _rng(world, 5, *quarter.key), world.habits
+    street = float(rng.uniform(*style.street))
+
+    def intervals(size: tuple[float, float]) -> list[tuple[float, float]]:
+        at, reach, found = -style.quarter * rng.uniform(1.0, 1.3), style.quarter * 1.3, []
+        while at < reach:
+            length = float(rng.uniform(*size))
+            found.append((at, at + length))
+            at += length + street
+        return found
+
+    return intervals(style.block[0]), intervals(style.block[1])
+
+
+def _axes(angle: float) -> NDArray[np.float64]:
+    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
+def _block_frame(world: World, quarter: Quarter, number: tuple[int, int]) -> Frame:
+    along, across = _streets(world, quarter)
+    (s0, s1), (t0, t1) = along[number[0]], across[number[1]]
+    axes = _axes(quarter.angle)
+    return Frame(quarter.centre + np.array([s0, t0]) @ axes, axes, (s1 - s0, t1 - t0))
+
+
+def _block_numbers(world: World, quarter: Quarter, bounds: Bounds) -> list[tuple[int, int]]:
+    """Blocks of a quarter that meet the bounds."""
+    along, across = _streets(world, quarter)
+    axes = _axes(quarter.angle)
+    corner = np.array([(s[0], t[0], s[1], t[0], s[1], t[1], s[0], t[1]) for s in along for t in across]).reshape(-1, 4, 2)
+    boxes = shapely.polygons(quarter.centre + corner @ axes)
+    seen = shapely.Polygon(quarter.ring).intersection(shapely.box(*bounds))
+    met = np.flatnonzero(shapely.intersects(boxes, seen))
+    return [(int(n) // len(across), int(n) % len(across)) for n in met]
+
+
+@lru_cache(maxsize=2048)
+def _block_plan(world: World, key: tuple[int, int], number: tuple[int, int]) -> Plan:
+    """One filled block, cut to its quarter and warped."""
+    quarter = _quarter(world, *key)
+    frame = _block_frame(world, quarter, number)
+    rng, style, plan = _rng(world, 6, *key, *number), world.habits, Plan()
+    kerb = 2.0 if style.street[0] > 7 else 0.5
+    width, depth = frame.size
+    _pave_streets(plan, frame, style, (_rng(world, 8, *key), rng))
+    inner = frame.cell((kerb, kerb, width - kerb, depth - kerb))
+    walls = quarter.walls - np.array([0, 0, kerb])
+    USES[pick(rng, style.uses)](Block(inner, walls, style, rng, plan))
+    if style.street[0] > 7 and rng.random() < 0.7:
+        _street_furniture(plan, frame, style, rng)
+    return _warped(world, _clipped(plan, quarter))
+
+
+def _pave_streets(plan: Plan, frame: Frame, style: Style, rngs: tuple[np.random.Generator, np.random.Generator]) -> None:
+    """The street's surface around the block, its pavement, markings and worn patches; streets of a quarter are alike."""
+    common, rng = rngs
+    width, depth = frame.size
+    half = style.street[1]
+    name, shade = pick(common, style.road), tone(common, 0.08)
+    plan.streets.append(Patch(frame.box(-half, -half, width + half, depth + half), NUMBER[name], shade, 0.0))
+    kerb = ("concrete", "paving", "grass", "concrete")[rng.integers(4)] if style.street[0] > 7 else name
+    plan.base.append(Patch(frame.box(0, 0, width, depth), NUMBER[kerb], tone(rng), 0.0))
+    middle = -float(np.mean(style.street)) / 2
+    if style.street[0] > 7 and rng.random() < 0.6:
+        for s in np.arange(4.0, width - 4, 9.0):
+            plan.pave(frame.box(s, middle - 0.08, s + 3.5, middle + 0.08), "white_paint", 0.9)
+    for _ in range(rng.poisson(3)):
+        s, t = rng.uniform(0, width), middle + rng.uniform(-2, 2)
+        plan.pave(frame.box(s, t, s + rng.uniform(1, 12), t + rng.uniform(0.6, 2.2)), name, shade * tone(rng, 0.2))
+
+
+def _street_furniture(plan: Plan, frame: Frame, style: Style, rng: np.random.Generator) -> None:
+    """Street trees and cars parked along the kerb."""
+    width, _ = frame.size
+    for s in np.arange(4.0, width - 4, rng.uniform(8, 16)):
+        if rng.random() < 0.35 * min(style.trees, 1.5):
+            tree(plan, frame, s, 0.8, style, rng)
+    for s in np.arange(5.0, width - 5, 6.2):
+        if rng.random() < 0.3:
+            car(plan, frame, s, -1.2, True, rng)
+
+
+def _clipped(plan: Plan, quarter: Quarter) -> Plan:
+    """Ground cut to the quarter with its avenues; small things outside it dropped."""
+    walls, ring = quarter.walls, shapely.Polygon(quarter.ring)
+
+    def inside(points: Points, room: float = 0.0) -> bool:
+        return bool((points @ walls[:, :2].T <= walls[:, 2] + room).all())
+
+    def cut(patches: list[Patch]) -> list[Patch]:
+        kept = []
+        for patch in patches:
+            if inside(patch.ring):
+                kept.append(patch)
+                continue
+            rest = shapely.intersection(shapely.Polygon(patch.ring).buffer(0), ring)
+            kept += [patch._replace(ring=np.asarray(p.exterior.coords)) for p in shapely.get_parts(rest) if p.geom_type == "Polygon" and p.area > 0.01]
+        return kept
+
+    plan.base, plan.natural, plan.paved = cut(plan.base), cut(plan.natural), cut(plan.paved)
+    plan.details = [patch for patch in plan.details if inside(patch.ring)]
+    plan.trees = [crown for crown in plan.trees if inside(crown.place, 2.0)]
+    return plan
+
+
+def _warped(world: World, plan: Plan) -> Plan:
+    """The plan with every point moved by the world's smooth warp."""
+    def bent(patch: Patch) -> Patch:
+        return patch._replace(ring=warp(world, patch.ring))
+
+    def moved(building: Building) -> Building:
+        parts = [part._replace(ring=warp(world, part.ring)) for part in building.parts]
+        hole = None if building.hole is None else warp(world, building.hole)
+        return Building(warp(world, building.footprint), hole, parts)
+
+    buildings = [moved(building) for building in plan.buildings]
+    trees = [crown._replace(place=warp(world, crown.place)) for crown in plan.trees]
+    kinds = (plan.streets, plan.base, plan.natural, plan.paved, plan.details)
+    streets, base, natural, paved, details = ([bent(patch) for patch in kind] for kind in kinds)
+    return Plan(streets, base, natural, paved, details, buildings, trees)
+
+
+@lru_cache(maxsize=64)
+def _waves(world: World) -> tuple[float, float, float, float]:
+    rng = _rng(world, 7)
+    bend = world.habits.bend
+    return (bend * rng.uniform(0.4, 1), bend * rng.uniform(0.4, 1), rng.uniform(0, 6.28), rng.uniform(0, 6.28))
+
+
+def warp(world: World, points: Points) -> Points:
+    """(N, 2) points moved so that straight streets bend; shared corners stay shared."""
+    east, north, first, second = _waves(world)
+    rate = 2 * np.pi / WAVE
+    x, y = points[:, 0], points[:, 1]
+    return np.column_stack([x + east / rate * np.sin(rate * y + first), y + north / rate * np.sin(rate * x + second)])
