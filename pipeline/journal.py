@@ -7,12 +7,13 @@ short is ignored; everything after it is written anew.
 import json
 import os
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from pipeline.durable import sync
+from tiling.grid import BlockIndex
 
 SAMPLES, OUTLINE, FINISH = "samples", "outline", "finish"
 
@@ -51,10 +52,11 @@ class Journal:
     """(stage, block) -> its line."""
     _handle: int = -1
 
-    @classmethod
-    def exists(cls, path: Path) -> bool:
-        """Whether there is a journal with a readable head."""
-        return bool(_lines(path)[0])
+    @staticmethod
+    def peek(path: Path) -> dict[str, Any] | None:
+        """The head of a journal; None where there is none."""
+        lines, _ = _lines(path)
+        return lines[0] if lines else None
 
     @classmethod
     def create(cls, path: Path, head: Mapping[str, Any]) -> Self:
@@ -105,6 +107,18 @@ class Journal:
         """Count something as not done any more."""
         if (stage, block) in self.done:
             self.record({"stage": stage, "block": block, "undone": True})
+
+    def blocks(self, stage: str) -> Iterator[BlockIndex]:
+        """The blocks for which a stage is done."""
+        for done, name in self.done:
+            if done == stage:
+                row, col = name.split("-")
+                yield BlockIndex(int(row), int(col))
+
+    def sealed(self, stage: str, block: BlockIndex, seal: Seal | None) -> bool:
+        """Whether a block's file is the one that was recorded."""
+        recorded = self.done[stage, str(block)]["seal"]
+        return recorded == (None if seal is None else asdict(seal))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -31,6 +31,13 @@ CHUNK_MAX = 512
 class DamagedBlock(PipelineError):
     """A stored block does not read back (bit rot, a file cut short): it has to be computed again."""
 
+    def __init__(self, block: BlockIndex, reason: str) -> None:
+        super().__init__(block, reason)
+        self.block = block
+
+    def __str__(self) -> str:
+        return f"stored block {self.block} does not read back: {self.args[1]}"
+
 
 def inner_chunk(block: int) -> int:
     """The largest divisor of a block's side (px) that is at most ``CHUNK_MAX``."""
@@ -105,7 +112,7 @@ def _write_coordinates(group: zarr.Group, shape: tuple[int, int], affine: Affine
 def _array(path: Path) -> zarr.Array:
     array = zarr.open_group(path, mode="r+")[ARRAY]
     if not isinstance(array, zarr.Array):
-        raise DamagedBlock(f"{path}: {ARRAY!r} is not an array")
+        raise PipelineError(f"{path}: {ARRAY!r} is not an array; run with --overwrite")
     return array
 
 
@@ -133,17 +140,26 @@ def write_block(path: Path, grid: Grid, block: BlockIndex, samples: NDArray[np.u
         sync(shard.parent)
 
 
-def read(path: Path, window: Window) -> NDArray[np.uint8]:
-    """Samples of a window: uint8 (h, w).
+def read(path: Path, window: Window, grid: Grid) -> NDArray[np.uint8]:
+    """Samples of a window inside the mosaic: uint8 (h, w).
 
     Raises:
-        DamagedBlock: a chunk's checksum or size is wrong.
+        DamagedBlock: a chunk's checksum or size is wrong; it names the first such block.
     """
+    samples = np.empty(window.shape, dtype=np.uint8)
+    for block in grid.blocks_over(window):
+        part = grid.window(block).intersection(window)
+        samples[part.within(window)] = _read_part(path, block, part)
+    return samples
+
+
+def _read_part(path: Path, block: BlockIndex, part: Window) -> NDArray[np.uint8]:
+    """Samples of a window inside one block."""
     try:
-        samples = _array(path)[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
+        samples = _array(path)[part.rows.start : part.rows.stop, part.cols.start : part.cols.stop]
     except (ValueError, RuntimeError, OSError) as error:
-        raise DamagedBlock(f"{path}: {window} does not read back: {error}") from error
-    return np.asarray(samples)
+        raise DamagedBlock(block, str(error)) from error
+    return np.asarray(samples, dtype=np.uint8)
 
 
 def forget(path: Path, block: BlockIndex) -> None:

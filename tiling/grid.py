@@ -67,6 +67,15 @@ class Window:
         """The part of it inside a raster of ``shape``."""
         return Window(self.rows.clip(shape[0]), self.cols.clip(shape[1]))
 
+    def intersection(self, other: "Window") -> "Window":
+        """The pixels that both have; the two must meet.
+
+        Raises:
+            ValueError: they share no pixel.
+        """
+        pairs = (self.rows, other.rows), (self.cols, other.cols)
+        return Window(*(Span(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs))
+
     def within(self, outer: "Window") -> tuple[slice, slice]:
         """This window as slices of an array that holds ``outer``."""
         return self.rows.within(outer.rows), self.cols.within(outer.cols)

@@ -63,7 +63,8 @@ def yard(block: Block, lot: Frame) -> None:
     name = pick(block.rng, block.style.ground)
     width, depth = lot.size
     block.plan.ground(lot.box(0, 0, width, depth), name, tone(block.rng))
-    plots.spots(block.plan, lot, ("soil", "dry_grass", "grass", "leaf_litter"), 0.5, block.rng)
+    plots.spots(block.plan, lot, ("soil", "dry_grass", "grass", "leaf_litter"), 0.7, block.rng)
+    plots.litter(block.plan, lot, block.shift(0, 1.6), block.rng)
 
 
 def detached(block: Block) -> None:
@@ -264,6 +265,7 @@ def _grown(block: Block, size: float, attached: float, turn: float) -> None:
     length, depth = block.frame.size
     plan.ground(block.frame.box(0, 0, length, depth), pick(rng, block.style.ground), tone(rng))
     plots.spots(plan, block.frame, ("soil", "rubble", "grass", "gravel", "red_soil"), 0.8, rng)
+    plots.litter(plan, block.frame, 1.0, rng)
     for box in split((0, 0, length, depth), size, rng):
         lot = block.frame.cell(box, bool(rng.random() < 0.5))
         if not block.holds(lot):
@@ -303,6 +305,7 @@ def _stepped(block: Block, lot: Frame) -> None:
         plots.furnish(plan, lot, boxes, roof, rng)
         return
     plots.furnish_flat(plan, lot, boxes[0], rng, 2.5)
+    plots.litter(plan, lot.cell(boxes[0]), block.shift(0, 7), rng)
     s0, t0, s1, t1 = boxes[0]
     if rng.random() < 0.65 and min(s1 - s0, t1 - t0) > 4:
         upper = plots.draw_roof(rng, style)

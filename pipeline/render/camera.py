@@ -29,6 +29,8 @@ class Camera:
     """Exposure of every channel."""
     gamma: float
     """Exponent of the tone curve; 2.2 is neutral."""
+    contrast: float
+    """Steepness of the tone curve about its middle."""
     saturation: float
     """1 keeps the colours."""
     noise: float
@@ -44,11 +46,12 @@ def draw_camera(seed: int) -> Camera:
     exposure = np.exp(rng.normal(0, 0.22))
     tint = np.exp(rng.normal(0, 0.06, 3))
     return Camera(
-        blur=float(rng.uniform(0.25, 0.85)),
-        sharpen=float(rng.choice([0.0, rng.uniform(0.2, 0.9)])),
+        blur=float(rng.choice([0.0, rng.uniform(0.3, 0.7)])),
+        sharpen=float(rng.choice([0.0, rng.uniform(0.3, 1.2)], p=[0.3, 0.7])),
         haze=(air * 0.9, air, air * float(rng.uniform(1, 1.4))),
         gain=(exposure * tint[0], exposure * tint[1], exposure * tint[2]),
-        gamma=float(rng.uniform(1.8, 2.6)),
+        gamma=float(rng.uniform(1.9, 2.4)),
+        contrast=float(rng.uniform(1.0, 1.4)),
         saturation=float(rng.uniform(0.6, 1.25)),
         noise=float(rng.uniform(0.8, 5.0)),
         quality=int(rng.choice([0, rng.integers(70, 96)])),
@@ -64,7 +67,7 @@ def photograph(light: Array, grid: Grid, camera: Camera) -> Pixels:
     _colour(picture, camera)
     picture *= 255
     if camera.sharpen:
-        soft = ndimage.gaussian_filter(picture.mean(axis=0), 1.2, truncate=2.5)
+        soft = ndimage.gaussian_filter(picture.mean(axis=0), 1.0, truncate=2.5)
         picture += np.float32(camera.sharpen) * (picture.mean(axis=0) - soft)
     for channel in range(3):
         picture[channel] += noise.read(0.25, 40 + channel, grid.ys, grid.xs) * np.float32(camera.noise)
@@ -75,8 +78,8 @@ def _colour(picture: Array, camera: Camera) -> None:
     """Saturation about grey, and a shoulder that keeps white roofs from burning out."""
     grey = picture.mean(axis=0)
     picture -= grey
-    picture *= np.float32(camera.saturation)
-    picture += grey
+    picture *= np.float32(camera.saturation * camera.contrast)
+    picture += (grey - 0.42) * np.float32(camera.contrast) + 0.42
     high = picture > 0.8
     picture[high] = 0.8 + 0.2 * np.tanh((picture[high] - 0.8) / 0.2 * 0.7)
 

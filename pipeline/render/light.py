@@ -37,7 +37,7 @@ class Sun:
 def draw_sun(seed: int) -> Sun:
     """The sun of a world: any direction (both hemispheres), 28 to 68 degrees high."""
     rng = np.random.default_rng([seed, 21])
-    level, blue = rng.uniform(0.14, 0.36), rng.uniform(0.0, 0.35)
+    level, blue = rng.uniform(0.06, 0.27), rng.uniform(0.0, 0.35)
     sky = (level * (1 - blue / 2), level, level * (1 + blue))
     return Sun(float(rng.uniform(0, 2 * np.pi)), float(np.radians(rng.uniform(28, 68))), sky)
 
@@ -65,9 +65,9 @@ def _albedo(canvas: Canvas, grid: Grid, seed: int) -> Array:
     first, second, contrast = table(seed)
     coarse = noise.read(1.6, 31, grid.ys, grid.xs)
     mix = np.clip(0.5 + 0.4 * coarse, 0, 1)
-    grain = noise.read(0.35, 32, grid.ys, grid.xs) * contrast[:, 0][canvas.material]
-    grain += noise.read(1.0, 33, grid.ys, grid.xs) * contrast[:, 1][canvas.material]
-    factor = canvas.tone * np.maximum(1 + 1.6 * grain, 0.15)
+    grain = noise.rough(0.35, 32, grid.ys, grid.xs) * contrast[:, 0][canvas.material]
+    grain += noise.rough(0.8, 33, grid.ys, grid.xs) * contrast[:, 1][canvas.material]
+    factor = canvas.tone * np.clip(1 + 1.9 * grain, 0.2, 2.2)
     colours = np.empty((3, grid.rows, grid.cols), np.float32)
     for channel in range(3):
         low = first[:, channel][canvas.material]

@@ -24,11 +24,11 @@ class Material:
 
 MATERIALS: dict[str, Material] = {
     # ground
-    "asphalt": Material((112, 112, 112), (128, 126, 122), 0.04, 0.06),
-    "old_asphalt": Material((138, 134, 128), (150, 144, 134), 0.06, 0.10),
-    "concrete": Material((176, 170, 158), (190, 184, 172), 0.03, 0.07),
+    "asphalt": Material((112, 112, 112), (128, 126, 122), 0.04, 0.04),
+    "old_asphalt": Material((138, 134, 128), (150, 144, 134), 0.06, 0.06),
+    "concrete": Material((176, 170, 158), (190, 184, 172), 0.03, 0.04),
     "paving": Material((168, 160, 148), (150, 142, 132), 0.06, 0.08),
-    "dirt_road": Material((168, 148, 120), (184, 166, 140), 0.06, 0.12),
+    "dirt_road": Material((168, 148, 120), (184, 166, 140), 0.06, 0.07),
     "lawn": Material((96, 112, 68), (112, 118, 78), 0.08, 0.12),
     "grass": Material((92, 104, 64), (130, 124, 86), 0.11, 0.18),
     "dry_grass": Material((140, 130, 96), (120, 116, 80), 0.10, 0.18),
@@ -38,7 +38,7 @@ MATERIALS: dict[str, Material] = {
     "sand": Material((198, 182, 150), (184, 166, 136), 0.05, 0.10),
     "gravel": Material((164, 160, 152), (178, 172, 162), 0.10, 0.10),
     "white_ground": Material((226, 222, 212), (208, 202, 190), 0.05, 0.10),
-    "rock": Material((150, 146, 138), (176, 170, 160), 0.16, 0.25),
+    "rock": Material((150, 146, 138), (176, 170, 160), 0.14, 0.16),
     "leaf_litter": Material((116, 104, 82), (132, 120, 94), 0.16, 0.16),
     "water": Material((66, 82, 76), (58, 72, 72), 0.03, 0.05),
     "pool": Material((96, 178, 196), (120, 196, 206), 0.04, 0.05),
@@ -56,7 +56,7 @@ MATERIALS: dict[str, Material] = {
     "white_paint": Material((214, 212, 204), (196, 194, 186), 0.05, 0.05),
     "yellow_paint": Material((206, 176, 92), (190, 164, 92), 0.05, 0.05),
     "patch_asphalt": Material((92, 92, 94), (104, 102, 102), 0.04, 0.06),
-    "rubble": Material((158, 148, 134), (130, 120, 108), 0.25, 0.20),
+    "rubble": Material((158, 148, 134), (130, 120, 108), 0.22, 0.14),
     # things that stand on the ground
     "hedge": Material((70, 88, 50), (84, 98, 58), 0.14, 0.12),
     "fence": Material((150, 132, 108), (130, 114, 94), 0.08, 0.08),

@@ -23,6 +23,18 @@ def tile(power: float, number: int) -> Array:
     return np.asarray((field - field.mean()) / field.std(), np.float32)
 
 
+@lru_cache(maxsize=4)
+def _rough(power: float, number: int) -> Array:
+    field = tile(power, number)
+    bent = field * np.sqrt(np.abs(field))
+    return np.asarray(bent / bent.std(), np.float32)
+
+
+def rough(power: float, number: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Array:
+    """As `read`, with heavy tails: real ground is mostly even, with sparse specks that stand out."""
+    return _rough(power, number)[np.ix_(rows % SIZE, cols % SIZE)]
+
+
 def read(power: float, number: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Array:
     """(R, C) float32: the noise at those pixel rows and columns of the world."""
     return tile(power, number)[np.ix_(rows % SIZE, cols % SIZE)]

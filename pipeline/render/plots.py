@@ -11,6 +11,7 @@ from pipeline.render.roofs import SHAPES
 from pipeline.render.style import Style, Weights
 from pipeline.render.trees import SPECIES
 
+LITTER = ("hedge", "hedge", "fence", "unit", "rubble", "wall", "tank", "tarp", "metal_grey", "car_white", "leaf_dark")
 CARS = ("car_white", "car_white", "car_silver", "car_silver", "car_black", "car_black", "car_red", "car_blue")
 
 
@@ -149,14 +150,14 @@ def car(plan: Plan, frame: Frame, s: float, t: float, along_s: bool, rng: Genera
     name = CARS[rng.integers(len(CARS))]
     plan.thing(frame.box(s - body[0] / 2, t - body[1] / 2, s + body[0] / 2, t + body[1] / 2), name, 0.9)
     plan.thing(frame.box(s - cabin[0] / 2, t - cabin[1] / 2, s + cabin[0] / 2, t + cabin[1] / 2), "glass", 1.4)
-    roof = cabin * 0.66
+    roof = cabin * (0.6, 0.92) if along_s else cabin * (0.92, 0.6)
     plan.thing(frame.box(s - roof[0] / 2, t - roof[1] / 2, s + roof[0] / 2, t + roof[1] / 2), name, 1.45)
 
 
 def tree(plan: Plan, frame: Frame, s: float, t: float, style: Style, rng: Generator) -> None:
     """A tree with its stem at (s, t)."""
     name = pick(rng, style.leaves)
-    radius = float(np.clip(rng.lognormal(0.95, 0.4), 0.8, 6.5))
+    radius = float(np.clip(rng.lognormal(1.0, 0.45), 0.8, 7.5))
     species = {"conifer": "conifer", "twigs": "bare"}.get(name, "broadleaf")
     height = radius * float(rng.uniform(1.5, 2.6)) * (1.6 if species == "conifer" else 1.0)
     plan.trees.append(Tree(frame.at([(s, t)]), radius, min(height, 17.0), SPECIES.index(species), NUMBER[name], tone(rng, 0.15)))
@@ -176,6 +177,21 @@ def blob(frame: Frame, s: float, t: float, radius: float, rng: Generator) -> np.
     reach = radius * np.exp(rng.normal(0, 0.25, 12))
     stretch = rng.uniform(0.6, 1.4)
     return frame.at(np.column_stack([s + np.cos(angle) * reach * stretch, t + np.sin(angle) * reach]))
+
+
+def litter(plan: Plan, frame: Frame, amount: float, rng: Generator) -> None:
+    """Small things that lie about: bins, planks, bushes, toys, stones; `amount` for every 100 m2."""
+    width, depth = frame.size
+    number = min(rng.poisson(amount * width * depth / 100), 60)
+    for s, t, w, d in rng.uniform(0, 1, (number, 4)):
+        s, t = s * (width - 1), t * (depth - 1)
+        name = LITTER[rng.integers(len(LITTER))]
+        plan.thing(frame.box(s, t, s + 0.3 + 1.3 * w * w, t + 0.3 + 1.3 * d * d), name, 0.3 + w, tone(rng, 0.4))
+
+
+def pole(plan: Plan, frame: Frame, s: float, t: float) -> None:
+    """A lamp or power pole, seen mostly by its shadow."""
+    plan.thing(frame.box(s - 0.12, t - 0.12, s + 0.12, t + 0.12), "fence", 8.0)
 
 
 def spots(plan: Plan, frame: Frame, names: tuple[str, ...], amount: float, rng: Generator) -> None:

@@ -18,7 +18,7 @@ from pipeline.errors import InputError
 from pipeline.render.blocks import USES, Block
 from pipeline.render.elements import Building, Frame, Patch, Plan, Points
 from pipeline.render.materials import NUMBER
-from pipeline.render.plots import car, pick, tone, tree
+from pipeline.render.plots import car, pick, pole, tone, tree
 from pipeline.render.style import STYLES, Style
 
 Bounds = tuple[float, float, float, float]
@@ -185,9 +185,9 @@ def _block_plan(world: World, key: tuple[int, int], number: tuple[int, int]) -> 
     quarter = _quarter(world, *key)
     frame = _block_frame(world, quarter, number)
     rng, style, plan = _rng(world, 6, *key, *number), world.habits, Plan()
-    kerb = 2.0 if style.street[0] > 7 else 0.5
+    kerb = float(rng.uniform(2.0, 4.5)) if style.street[0] > 7 else 0.6
     width, depth = frame.size
-    _pave_streets(plan, frame, style, (_rng(world, 8, *key), rng))
+    _pave_streets(plan, frame, style, kerb, (_rng(world, 8, *key), rng))
     inner = frame.cell((kerb, kerb, width - kerb, depth - kerb))
     walls = quarter.walls - np.array([0, 0, kerb])
     USES[pick(rng, style.uses)](Block(inner, walls, style, rng, plan))
@@ -196,15 +196,19 @@ def _block_plan(world: World, key: tuple[int, int], number: tuple[int, int]) -> 
     return _warped(world, _clipped(plan, quarter))
 
 
-def _pave_streets(plan: Plan, frame: Frame, style: Style, rngs: tuple[np.random.Generator, np.random.Generator]) -> None:
+def _pave_streets(plan: Plan, frame: Frame, style: Style, kerb: float, rngs: tuple[np.random.Generator, np.random.Generator]) -> None:
     """The street's surface around the block, its pavement, markings and worn patches; streets of a quarter are alike."""
     common, rng = rngs
     width, depth = frame.size
     half = style.street[1]
     name, shade = pick(common, style.road), tone(common, 0.08)
     plan.streets.append(Patch(frame.box(-half, -half, width + half, depth + half), NUMBER[name], shade, 0.0))
-    kerb = ("concrete", "paving", "grass", "concrete")[rng.integers(4)] if style.street[0] > 7 else name
-    plan.base.append(Patch(frame.box(0, 0, width, depth), NUMBER[kerb], tone(rng), 0.0))
+    walk = ("concrete", "paving", "concrete")[common.integers(3)]
+    verge = pick(common, (*style.ground, (walk, 4))) if kerb > 1 else name
+    plan.base.append(Patch(frame.box(0, 0, width, depth), NUMBER[verge], tone(common), 0.0))
+    if kerb > 1:
+        inset, shade_walk = kerb - 1.6, tone(common)
+        plan.base.append(Patch(frame.box(inset, inset, width - inset, depth - inset), NUMBER[walk], shade_walk, 0.0))
     middle = -float(np.mean(style.street)) / 2
     if style.street[0] > 7 and rng.random() < 0.6:
         for s in np.arange(4.0, width - 4, 9.0):
@@ -220,6 +224,8 @@ def _street_furniture(plan: Plan, frame: Frame, style: Style, rng: np.random.Gen
     for s in np.arange(4.0, width - 4, rng.uniform(8, 16)):
         if rng.random() < 0.35 * min(style.trees, 1.5):
             tree(plan, frame, s, 0.8, style, rng)
+    for s in np.arange(6.0, width - 4, rng.uniform(25, 45)):
+        pole(plan, frame, s, 0.5)
     for s in np.arange(5.0, width - 5, 6.2):
         if rng.random() < 0.3:
             car(plan, frame, s, -1.2, True, rng)

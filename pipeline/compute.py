@@ -1,0 +1,166 @@
+"""The first half of a run: every block's samples, and its outlines as soon as its neighbours' samples are final."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import BlocksFailed
+from pipeline.graph import Crew, Finished, Job
+from pipeline.journal import OUTLINE, SAMPLES, Journal
+from pipeline.plan import Plan
+from pipeline.progress import Progress
+from pipeline.store import DamagedBlock
+from tiling.grid import BlockIndex
+
+Flags = NDArray[np.bool_]
+
+
+def _with_needs(flags: Flags) -> tuple[Flags, Flags, Flags, Flags]:
+    """Views of padded ``flags`` for each block and the three neighbours whose samples its outline reads."""
+    return flags[:-1, :-1], flags[:-1, 1:], flags[1:, :-1], flags[1:, 1:]
+
+
+def _padded(flags: Flags, value: bool) -> Flags:
+    """``flags`` with one more row and column: what lies beyond the mosaic."""
+    return np.pad(flags, ((0, 1), (0, 1)), constant_values=value)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The state of every block: all that the driver remembers of a region, a few bytes for each."""
+
+    final: Flags
+    """bool (blocks + 1): samples will not change any more in this run: stored, without data, or given up."""
+    wanted: Flags
+    """bool (blocks): its outline can hold something, because it or a neighbour that it reads is active."""
+    outlined: Flags
+    """bool (blocks): its outline is done or under way."""
+    failed: dict[BlockIndex, str] = field(default_factory=dict)
+    """Blocks that were given up, with the reason."""
+
+    @classmethod
+    def resume(cls, plan: Plan, journal: Journal) -> "Ledger":
+        """Start from what the journal holds."""
+        wanted = np.logical_or.reduce(_with_needs(_padded(plan.active, value=False)))
+        ledger = cls(_padded(~plan.active, value=True), wanted, np.zeros_like(plan.active))
+        for block in journal.blocks(SAMPLES):
+            ledger.final[block.row, block.col] = True
+        for block in journal.blocks(OUTLINE):
+            ledger.outlined[block.row, block.col] = True
+        return ledger
+
+    def todo(self) -> Iterator[BlockIndex]:
+        """Blocks whose samples are missing, row by row."""
+        return _indices(~self.final[:-1, :-1])
+
+    def outlines(self) -> Iterator[BlockIndex]:
+        """Blocks whose outline can be traced now."""
+        return _indices(np.logical_and.reduce([*_with_needs(self.final), self.wanted, ~self.outlined]))
+
+    def freed(self, block: BlockIndex) -> list[BlockIndex]:
+        """Blocks whose outline can be traced now that the samples of ``block`` are final."""
+        rows, cols = (range(max(0, place - 1), place + 1) for place in (block.row, block.col))
+        return [BlockIndex(row, col) for row in rows for col in cols if self._may_outline(row, col)]
+
+    def _may_outline(self, row: int, col: int) -> bool:
+        waits = self.wanted[row, col] and not self.outlined[row, col]
+        return bool(waits and self.final[row : row + 2, col : col + 2].all())
+
+    def whole(self, block: BlockIndex) -> bool:
+        """Whether an outline rests on real samples only; else it is traced again once the failed blocks are mended."""
+        return not any(0 <= bad.row - block.row <= 1 and 0 <= bad.col - block.col <= 1 for bad in self.failed)
+
+
+def _indices(flags: Flags) -> Iterator[BlockIndex]:
+    return (BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(flags), strict=True))
+
+
+@dataclass(slots=True)
+class Computation:
+    """Feeds the crew and takes its results, until every block is final and outlined."""
+
+    plan: Plan
+    """The plan."""
+    journal: Journal
+    """Where what is done is recorded."""
+    crew: Crew
+    """The workers."""
+    progress: Progress
+    """Who is told."""
+    stop_on_error: bool
+    """``on_error: stop``."""
+
+    def run(self) -> Ledger:
+        """Compute what the journal does not hold yet.
+
+        Raises:
+            BlocksFailed: a block failed and ``stop_on_error`` is set.
+        """
+        ledger = Ledger.resume(self.plan, self.journal)
+        self._outline(ledger, ledger.outlines())
+        todo = ledger.todo()
+        while self._admit(todo) or self.crew.busy:
+            outcomes = list(self.crew.finished())
+            if not outcomes:
+                break
+            self._take(ledger, outcomes)
+        return ledger
+
+    def _admit(self, todo: Iterator[BlockIndex]) -> bool:
+        """Start blocks while the workers have room; whether one was started."""
+        started = False
+        while self.crew.has_room and (block := next(todo, None)):
+            self.crew.start(Job(SAMPLES, block))
+            started = True
+        return started
+
+    def _outline(self, ledger: Ledger, blocks: Iterator[BlockIndex] | list[BlockIndex]) -> None:
+        for block in blocks:
+            ledger.outlined[block.row, block.col] = True
+            self.crew.start(Job(OUTLINE, block))
+
+    def _take(self, ledger: Ledger, outcomes: list[Finished]) -> None:
+        """Record what ended, durably, before anything builds on it."""
+        done = [outcome for outcome in outcomes if outcome.error is None]
+        self.journal.record(*(_line(outcome) for outcome in done if self._lasts(ledger, outcome)))
+        for outcome in outcomes:
+            if outcome.error is not None:
+                self._failed(ledger, outcome)
+            elif outcome.job.stage == SAMPLES:
+                self._final(ledger, outcome.job.block)
+            self.progress.ended(outcome)
+
+    def _lasts(self, ledger: Ledger, outcome: Finished) -> bool:
+        return outcome.job.stage == SAMPLES or ledger.whole(outcome.job.block)
+
+    def _final(self, ledger: Ledger, block: BlockIndex) -> None:
+        ledger.final[block.row, block.col] = True
+        self._outline(ledger, ledger.freed(block))
+
+    def _failed(self, ledger: Ledger, outcome: Finished) -> None:
+        """Compute damaged samples again; give up what failed too often, and let its neighbours go on without it."""
+        block, error = outcome.job.block, outcome.error
+        if isinstance(error, DamagedBlock) and error.block not in ledger.failed:
+            self._mend(ledger, block, error.block)
+            return
+        if self.stop_on_error:
+            raise BlocksFailed(f"block {block} failed ({outcome.job.stage}): {error}; on_error is stop")
+        ledger.failed[block] = f"{outcome.job.stage}: {error}"
+        if outcome.job.stage == SAMPLES:
+            self._final(ledger, block)
+
+    def _mend(self, ledger: Ledger, outline: BlockIndex, damaged: BlockIndex) -> None:
+        """Compute the samples of a block again that did not read back; the outline that noticed waits for them."""
+        ledger.outlined[outline.row, outline.col] = False
+        if ledger.final[damaged.row, damaged.col]:
+            self.journal.forget(SAMPLES, str(damaged))
+            ledger.final[damaged.row, damaged.col] = False
+            self.crew.start(Job(SAMPLES, damaged))
+
+
+def _line(outcome: Finished) -> dict[str, Any]:
+    """A job as a line of the journal."""
+    return {"stage": outcome.job.stage, "block": str(outcome.job.block), **outcome.result.line()}

@@ -1,0 +1,221 @@
+"""The plan of a run: blocks, pixels computed and wanted, memory and disk. Data that prints, made before anything is computed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from shapely import from_wkb
+
+from models.catalogue import CATALOGUE, Network
+from models.weights import Weights
+from pipeline import machine
+from pipeline.config import Region
+from pipeline.errors import InputError
+from pipeline.footprints.shaping import Shaping
+from pipeline.machine import GIB, MIB
+from pipeline.mosaic import Mosaic
+from pipeline.store import SAMPLE_MAX
+from tiling import budget
+from tiling.grid import Axis, BlockIndex, Grid, round_up
+
+# The published threshold of TernausNet (Iglovikov & Shvets 2018, section III), for weights that carry no calibrated one.
+PAPER_THRESHOLD = 0.3
+# A process with torch, rasterio, zarr and dask loaded, before its first tile (measured: 0.62 GiB).
+PROCESS_BYTES = 700 * MIB
+# uint8 RGB and the mask of a tile that waits for the device, and samples that wait for the disk, per tile pixel.
+WAITING_BYTES = 5
+# More memory than this per worker buys less than 2 % of the computed pixels of an Inria scene.
+DEFAULT_MEMORY = 6 * GIB
+# Compressed probabilities and outlines take 0.05–0.4 bytes a pixel on real scenes; the plan promises the upper end.
+DISK_BYTES_PER_PIXEL = 0.5
+# Tiles read ahead of the device, for each worker.
+READ_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How the network runs; the same on every worker."""
+
+    weights: Path
+    """The weights file."""
+    network: str
+    """Its name in the catalogue."""
+    device: str
+    """``cpu`` or ``cuda`` or ``cuda:N``."""
+    precision: str
+    """``fp32``, ``bf16`` or ``fp16``."""
+    tta: str
+    """``none`` or ``d4``."""
+    bytes_per_pixel: float
+    """Peak device memory per tile pixel, measured, B."""
+
+    @property
+    def facts(self) -> Network:
+        """What the catalogue knows of the network."""
+        return CATALOGUE[self.network]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What the run will need at most; it stays within it."""
+
+    workers: int
+    """Worker processes, one device each."""
+    tile: tuple[int, int]
+    """Largest tile (height, width), px."""
+    computed: int
+    """Pixels that the network computes."""
+    wanted: int
+    """Pixels of the blocks that are computed."""
+    ram: int
+    """Peak memory of all processes, B."""
+    device: int
+    """Peak memory of one device, B; for the CPU it is part of ``ram``."""
+    disk: int
+    """Size of the output with its work folder, B."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a worker needs to know; picklable, no open files."""
+
+    name: str
+    """The region's name."""
+    output: Path
+    """The output folder."""
+    mosaic: Mosaic
+    """The scenes on one pixel grid."""
+    grid: Grid
+    """Its blocks and tiles."""
+    engine: Engine
+    """How the network runs."""
+    shaping: Shaping
+    """How samples become footprints."""
+    active: NDArray[np.bool_]
+    """bool (blocks down, blocks across): blocks that meet a scene and the area."""
+    projection: Projection
+    """What it will need."""
+
+    @property
+    def work(self) -> Path:
+        """Folder of everything unfinished."""
+        return self.output / ".work"
+
+    @property
+    def probabilities(self) -> Path:
+        """The Zarr store of samples."""
+        return self.output / "probability.zarr"
+
+    def blocks(self) -> Iterator[BlockIndex]:
+        """The active blocks, row by row."""
+        return (BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(self.active), strict=True))
+
+
+def make(region: Region, mosaic: Mosaic, weights: Weights, engine: Engine, remembered: tuple[int, int] | None) -> Plan:
+    """Divide a mosaic into blocks within the memory limit.
+
+    Args:
+        region: the config.
+        mosaic: what the survey found.
+        weights: what the weights file says.
+        engine: how the network runs, with its measured memory.
+        remembered: block (height, width) of an unfinished run that is resumed, px.
+
+    Raises:
+        InputError: the memory limit or ``tiles`` leave no room for a tile.
+    """
+    limit = memory_limit(region)
+    workers = worker_count(region, engine)
+    halo = _halo(region, engine)
+    block = remembered or _block(region, mosaic, engine, halo, limit)
+    grid = Grid(*(Axis(size, side, engine.facts.stride, *halo) for size, side in zip(mosaic.shape, block, strict=True)))
+    active = _active(mosaic, grid)
+    return Plan(
+        name=region.name,
+        output=region.output,
+        mosaic=mosaic,
+        grid=grid,
+        engine=engine,
+        shaping=Shaping.of(region.footprints, level(region, weights)),
+        active=active,
+        projection=_project(grid, active, engine, workers),
+    )
+
+
+def level(region: Region, weights: Weights) -> int:
+    """The least sample that counts as building: ceil(threshold · 254)."""
+    threshold = region.footprints.threshold
+    if threshold == "auto":
+        threshold = weights.threshold if weights.threshold is not None else PAPER_THRESHOLD
+    return int(np.ceil(round(threshold * SAMPLE_MAX, 6)))
+
+
+def memory_limit(region: Region) -> int:
+    """Bytes that one worker may use."""
+    if region.memory != "auto":
+        return int(region.memory)
+    return min(DEFAULT_MEMORY, int(0.6 * machine.memory()))
+
+
+def worker_count(region: Region, engine: Engine) -> int:
+    """Workers of a local cluster: one per GPU, or one that uses every core (the network is parallel inside)."""
+    if region.cluster.workers != "auto":
+        return int(region.cluster.workers)
+    return max(1, machine.gpus()) if engine.device == "cuda" else 1
+
+
+def _halo(region: Region, engine: Engine) -> tuple[int, int]:
+    """Context (before, after) of a block in px; symmetric when the tile is turned and flipped."""
+    if region.tiles.halo != "auto":
+        return int(region.tiles.halo), int(region.tiles.halo)
+    before, after = engine.facts.before, engine.facts.after
+    return (before, after) if engine.tta == "none" else (max(before, after),) * 2
+
+
+def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int], limit: int) -> tuple[int, int]:
+    """Block (height, width) in px: from ``tiles.size``, or what computes the fewest pixels within the memory."""
+    stride = engine.facts.stride
+    context = sum(round_up(px, stride) for px in halo)
+    size = region.tiles.size
+    if size != "auto":
+        if size <= context:
+            least = context + stride
+            raise InputError(f"tiles.size: {size} px is no more than the halo of {context} px on both sides; the least is {least}")
+        return size - context, size - context
+    pixels = int((limit - PROCESS_BYTES) / (engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD)))
+    least = (context + stride) ** 2
+    if pixels < least:
+        need = PROCESS_BYTES + least * (engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD))
+        raise InputError(f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {need / GIB:.2f}GiB is needed")
+    return budget.best_block(mosaic.shape, stride, halo, pixels)
+
+
+def _active(mosaic: Mosaic, grid: Grid) -> NDArray[np.bool_]:
+    """The blocks that meet a scene and the area: bool (blocks down, blocks across)."""
+    meets_scene = np.zeros(grid.blocks, dtype=bool)
+    for scene in mosaic.scenes:
+        window = scene.window.clip(grid.shape)
+        rows, cols = grid.rows.spans_over(window.rows), grid.cols.spans_over(window.cols)
+        meets_scene[rows.start : rows.stop, cols.start : cols.stop] = True
+    if mosaic.area is None:
+        return meets_scene
+    to_blocks = Affine.scale(grid.cols.block, grid.rows.block)
+    meets_area = rasterize([from_wkb(mosaic.area)], grid.blocks, transform=to_blocks, all_touched=True, dtype="uint8")
+    return meets_scene & meets_area.astype(bool)
+
+
+def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, workers: int) -> Projection:
+    """The bill: pixels per axis add up, so no loop over blocks is needed."""
+    tiles = [np.array([len(axis.tile(i)) for i in range(axis.blocks)]) for axis in (grid.rows, grid.cols)]
+    spans = [np.array([len(axis.span(i)) for i in range(axis.blocks)]) for axis in (grid.rows, grid.cols)]
+    computed, wanted = (int(rows @ active @ cols) for rows, cols in (tiles, spans))
+    tile = int(tiles[0].max()), int(tiles[1].max())
+    device = int(tile[0] * tile[1] * engine.bytes_per_pixel)
+    waiting = tile[0] * tile[1] * WAITING_BYTES * (1 + READ_AHEAD)
+    on_cpu = device if engine.device == "cpu" else 0
+    ram = workers * (PROCESS_BYTES + waiting + on_cpu) + PROCESS_BYTES
+    return Projection(workers, tile, computed, wanted, ram, device, int(wanted * DISK_BYTES_PER_PIXEL) + 4 * MIB)

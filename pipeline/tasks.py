@@ -1,0 +1,182 @@
+"""What a worker does with one block: read its tile, run the network, store the samples, trace the outlines.
+
+Plain functions of a plan and a block; no Dask here. ``prepare`` gives a worker process its plan once, so that tasks travel
+as block indices only.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.checkpoints import load
+from models.predictor import DeviceMemoryError, Predictor
+from models.weights import describe
+from pipeline import pixels, store
+from pipeline.journal import Seal
+from pipeline.plan import Plan
+from tiling.grid import BlockIndex, Span, Window, round_up
+
+_context: dict[str, Plan] = {}
+
+
+def prepare(plan: Plan) -> None:
+    """Give this process the plan that its tasks refer to."""
+    _context["plan"] = plan
+    predictor.cache_clear()
+
+
+def current() -> Plan:
+    """The plan of this process."""
+    return _context["plan"]
+
+
+@lru_cache(maxsize=1)
+def predictor() -> Predictor:
+    """The network of the plan, loaded once per process on the device that the plan names."""
+    engine = current().engine
+    weights = describe(engine.weights)
+    network = load(engine.weights, engine.network)
+    return Predictor(network, weights.mean, weights.std, engine.device, engine.precision, engine.tta)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Where the pixels of a block went; they add up to its area."""
+
+    predicted: int
+    """Pixels with a probability."""
+    no_data: int
+    """Pixels inside the area without data."""
+    outside: int
+    """Pixels outside the area."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What the network sees for a block."""
+
+    block: BlockIndex
+    """Which block."""
+    rgb: NDArray[np.uint8] | None
+    """uint8 (h, w, 3), padded to the stride; None when the block has no valid pixel."""
+    wanted: NDArray[np.bool_]
+    """bool, the block's shape: the pixels that get a probability."""
+    counts: Counts
+    """Where the block's pixels go."""
+    seconds: float
+    """Time that reading took, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the network made of a tile."""
+
+    values: NDArray[np.uint8] | None
+    """uint8 of the block's shape, 255 where no data; None when the block has no valid pixel."""
+    seconds: float
+    """Time on the device, s."""
+
+
+def read(block: BlockIndex) -> Tile:
+    """Read a block's tile from every scene that it meets."""
+    started = time.perf_counter()
+    plan = current()
+    window, tile = plan.grid.window(block), plan.grid.tile(block)
+    inside = pixels.area_mask(plan.mosaic, window)
+    seen = tile.clip(plan.mosaic.shape)
+    scene = pixels.read(plan.mosaic, seen)
+    wanted = inside & scene.valid[window.within(seen)]
+    predicted, outside = int(wanted.sum()), int(window.area - inside.sum())
+    counts = Counts(predicted, window.area - predicted - outside, outside)
+    rgb = pad(scene.rgb, tile.shape) if predicted else None
+    return Tile(block, rgb, wanted, counts, time.perf_counter() - started)
+
+
+def pad(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Pad a tile by reflection on its lower and right side, where the mosaic ends inside the stride."""
+    rows, cols = shape[0] - rgb.shape[0], shape[1] - rgb.shape[1]
+    return np.pad(rgb, ((0, rows), (0, cols), (0, 0)), mode="reflect") if rows or cols else rgb
+
+
+def infer(tile: Tile) -> Samples:
+    """Run the network on a tile."""
+    if tile.rgb is None:
+        return Samples(None, 0.0)
+    started = time.perf_counter()
+    grid = current().grid
+    values = _samples(tile.rgb, grid.tile(tile.block), grid.window(tile.block))
+    values[~tile.wanted] = store.NO_DATA
+    return Samples(values, time.perf_counter() - started)
+
+
+def _samples(rgb: NDArray[np.uint8], seen: Window, window: Window) -> NDArray[np.uint8]:
+    """Run the network on the tile ``seen`` and keep ``window``; a tile that the device cannot hold is halved."""
+    try:
+        return predictor().samples(rgb)[window.within(seen)].copy()
+    except DeviceMemoryError:
+        halves = split(window, current().grid.rows.stride)
+        if len(halves) < 2:
+            raise
+    parts = [_half(rgb, seen, half) for half in halves]
+    return np.concatenate(parts, axis=0 if halves[0].cols == window.cols else 1)
+
+
+def _half(rgb: NDArray[np.uint8], seen: Window, half: Window) -> NDArray[np.uint8]:
+    """Samples of a part of a block, from the part of its tile that reaches as far as the halo."""
+    grid = current().grid
+    rows = _reach(half.rows, seen.rows, grid.rows.stride, (grid.rows.before, grid.rows.after))
+    cols = _reach(half.cols, seen.cols, grid.cols.stride, (grid.cols.before, grid.cols.after))
+    part = Window(rows, cols)
+    return _samples(np.ascontiguousarray(rgb[part.within(seen)]), part, half)
+
+
+def _reach(span: Span, seen: Span, stride: int, context: tuple[int, int]) -> Span:
+    """A span grown by its context on the stride, within what the tile has."""
+    before, after = (round_up(px, stride) for px in context)
+    return Span(max(span.start - before, seen.start), min(round_up(span.stop, stride) + after, seen.stop))
+
+
+def split(window: Window, stride: int) -> list[Window]:
+    """Two halves of a window along its longer side, cut on the stride; the window itself when it is too small."""
+    rows, cols = window.rows, window.cols
+    longer = rows if len(rows) >= len(cols) else cols
+    middle = longer.start + round_up(len(longer) // 2, stride)
+    if middle >= longer.stop:
+        return [window]
+    first, second = Span(longer.start, middle), Span(middle, longer.stop)
+    if longer is rows:
+        return [Window(first, cols), Window(second, cols)]
+    return [Window(rows, first), Window(rows, second)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Samples that are durable."""
+
+    counts: Counts
+    """Where the block's pixels went."""
+    seal: Seal | None
+    """Of the shard; None when nothing had to be stored."""
+    seconds: dict[str, float]
+    """Time by stage, s."""
+
+    def line(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return asdict(self)
+
+
+def keep(tile: Tile, samples: Samples) -> Stored:
+    """Store a block's samples durably; a block without data takes no space."""
+    started = time.perf_counter()
+    plan = current()
+    if samples.values is None:
+        store.forget(plan.probabilities, tile.block)
+    else:
+        store.write_block(plan.probabilities, plan.grid, tile.block, samples.values)
+    seal = Seal.of(store.shard_path(plan.probabilities, tile.block))
+    seconds = {"read": tile.seconds, "infer": samples.seconds, "store": time.perf_counter() - started}
+    return Stored(tile.counts, seal, seconds)

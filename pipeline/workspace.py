@@ -1,0 +1,131 @@
+"""The output folder of a run: who holds it, what it was begun with, what is done."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import fingerprint, lease
+from pipeline.durable import replace
+from pipeline.errors import OutputError
+from pipeline.journal import Journal, Seal
+from pipeline.progress import now
+from tiling.grid import BlockIndex
+
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """An output folder that this run holds."""
+
+    output: Path
+    """The folder."""
+
+    @property
+    def work(self) -> Path:
+        """Folder of everything unfinished."""
+        return self.output / ".work"
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal of what is done."""
+        return self.work / JOURNAL
+
+    def finished(self, print_: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The report of a run of the same fingerprint that is done, its files as it left them; else None.
+
+        Raises:
+            OutputError: the folder holds the result of another configuration.
+        """
+        report = read_json(self.output / "run.json")
+        if report is None or report.get("status") != "done":
+            return None
+        self._refuse(report["fingerprint"], print_, "finished")
+        whole = all(Seal.of(self.output / name) == Seal(**seal) for name, seal in report["files"].items())
+        return report if whole else None
+
+    def head(self) -> dict[str, Any] | None:
+        """The head of an unfinished run's journal."""
+        return Journal.peek(self.journal_path)
+
+    def begin(self, print_: Mapping[str, Any], decided: Mapping[str, Any]) -> Journal:
+        """Start a journal, or continue the one that is there.
+
+        Raises:
+            OutputError: what is there was begun with another configuration.
+        """
+        head = self.head()
+        if head is None:
+            return Journal.create(self.journal_path, {"fingerprint": print_, "began": now(), **decided})
+        self._refuse(head["fingerprint"], print_, "begun")
+        return Journal.open(self.journal_path)
+
+    def _refuse(self, before: Mapping[str, Any], after: Mapping[str, Any], state: str) -> None:
+        changes = fingerprint.difference(before, after)
+        if changes:
+            listed = "\n  ".join(changes)
+            raise OutputError(
+                f"{self.output}: was {state} with another configuration:\n  {listed}\n"
+                "undo the change, choose another output, or start anew with --overwrite"
+            )
+
+    def clear(self) -> None:
+        """Remove what earlier runs made; other files in the folder stay."""
+        report = read_json(self.output / "run.json") or {}
+        made = {"probability.zarr", "run.json", "run.log", "preview.png", "report.html", *report.get("files", ())}
+        for path in (self.output / name for name in sorted(made)):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        for path in self.work.iterdir():
+            if path.name != "lease":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def hold(output: Path) -> Iterator[Workspace]:
+    """Hold an output folder for this run alone; it is made when missing.
+
+    Raises:
+        OutputError: another run holds it, or it cannot be written.
+    """
+    space = Workspace(output)
+    with ExitStack() as stack:
+        try:
+            space.work.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lease.hold(space.work / "lease"))
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise OutputError(f"{output}: cannot be written ({error.strerror}); choose another output") from error
+        yield space
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object; None when the file is missing or torn."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object for people and programs, whole or not at all."""
+    with replace(path) as scratch:
+        scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def verify(journal: Journal, stage: str, path_of: "Any") -> list[BlockIndex]:
+    """Forget blocks whose file is not what was journalled (bit rot, a lost write); gives those blocks."""
+    blocks = list(journal.blocks(stage))
+    with ThreadPoolExecutor() as pool:
+        seals = pool.map(lambda block: Seal.of(path_of(block)), blocks)
+        bad = [block for block, seal in zip(blocks, seals, strict=True) if not journal.sealed(stage, block, seal)]
+    for block in bad:
+        journal.forget(stage, str(block))
+    return bad
