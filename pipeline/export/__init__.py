@@ -1,0 +1,6 @@
+"""Footprints and probabilities as the files that people use, each whole or not there."""
+
+from pipeline.export.rasters import write_cog, write_masks
+from pipeline.export.vectors import FORMATS, Metadata, check, export
+
+__all__ = ["FORMATS", "Metadata", "check", "export", "write_cog", "write_masks"]

@@ -1,0 +1,60 @@
+"""A GeoPackage 1.2 that QGIS opens styled: R-tree, embedded default style, provenance, the same bytes for the same rows."""
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from importlib import resources
+from pathlib import Path
+
+import pyarrow as pa
+import pyogrio
+
+from pipeline.export.metadata import Metadata
+from pipeline.footprints.finish import SCHEMA
+
+LAYER = "footprints"
+STYLES = """
+CREATE TABLE layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256),
+    f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,
+    owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))
+)
+"""
+
+
+def write(path: Path, rows: Iterable[pa.RecordBatch], metadata: Metadata) -> None:
+    """Write record batches of the footprints' schema to a new GeoPackage."""
+    now = metadata.date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": now})
+    try:
+        pyogrio.write_arrow(
+            pa.RecordBatchReader.from_batches(SCHEMA, iter(rows)),
+            path,
+            driver="GPKG",
+            layer=LAYER,
+            geometry_name="geometry",
+            geometry_type="Polygon",
+            crs=metadata.crs,
+            layer_metadata=metadata.entries(),
+            dataset_options={"VERSION": "1.2"},
+            layer_options={"GEOMETRY_NAME": "geom", "IDENTIFIER": metadata.title, "DESCRIPTION": metadata.description},
+        )
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+    with closing(sqlite3.connect(path)) as database, database:
+        _embed_style(database, now)
+
+
+def _embed_style(database: sqlite3.Connection, now: str) -> None:
+    """Add QGIS's table of styles, with ours as the layer's default."""
+    style = resources.files(__package__).joinpath("footprints.qml").read_text()
+    database.execute(STYLES)
+    database.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) VALUES (?, ?, ?, ?, ?, ?)",
+        ("layer_styles", "attributes", "layer_styles", "QGIS styles", now, 0),
+    )
+    database.execute(
+        "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, styleSLD,"
+        " useAsDefault, description, owner, ui, update_time) VALUES ('', '', ?, 'geom', 'confidence', ?, '', 1, ?, '', NULL, ?)",
+        (LAYER, style, "Fill by confidence", now),
+    )

@@ -1,0 +1,99 @@
+"""Probabilities as a Cloud-Optimised GeoTIFF, and per-scene masks in the Inria contest's form, read window by window."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.shutil import copy
+from rasterio.windows import Window as RasterWindow
+
+from pipeline import durable
+from pipeline.footprints.marching import NO_DATA, is_inside
+from pipeline.mosaic import Mosaic, Scene
+from tiling.grid import Span, Window
+
+Read = Callable[[Window], NDArray[np.uint8]]
+"""Samples of a window of the mosaic, uint8 (h, w); 255 is no data."""
+STRIP = 512
+"""Rows read at once, px: the height of a tile of the file."""
+
+
+def write_cog(path: Path, mosaic: Mosaic, read: Read) -> None:
+    """Write the samples of a mosaic as a COG with overviews; scale and offset give probabilities.
+
+    Args:
+        path: The file, written durably.
+        mosaic: Shape, affine and CRS.
+        read: Gives the samples of a window.
+    """
+    with durable.replace(path) as scratch:
+        plain = scratch.with_suffix(".plain.tif")
+        try:
+            _write_plain(plain, mosaic, read)
+            copy(plain, scratch, driver="COG", compress="DEFLATE", predictor="YES", blocksize=STRIP, resampling="AVERAGE",
+                 overviews="IGNORE_EXISTING", bigtiff="IF_SAFER")  # fmt: skip
+        finally:
+            plain.unlink(missing_ok=True)
+
+
+def _write_plain(path: Path, mosaic: Mosaic, read: Read) -> None:
+    profile = _profile(mosaic.shape, mosaic.affine, mosaic.crs) | {
+        "nodata": NO_DATA,
+        "compress": "zstd",
+        "zstd_level": 1,
+    }
+    with rasterio.open(path, "w", **profile) as file:
+        file.scales, file.offsets = (1 / 254,), (0.0,)
+        file.set_band_description(1, "probability of building")
+        for rows in _strips(mosaic.shape[0]):
+            window = Window(rows, Span(0, mosaic.shape[1]))
+            file.write(read(window), 1, window=_place(window))
+
+
+def write_masks(folder: Path, mosaic: Mosaic, read: Read, level: int) -> list[Path]:
+    """Write for each scene a mask with 255 for building, named and georeferenced as the scene.
+
+    Args:
+        folder: Where the masks go; made when absent.
+        mosaic: The scenes and their windows.
+        read: Gives the samples of a window of the mosaic.
+        level: The least sample that is building.
+
+    Returns:
+        The files, in the scenes' order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for scene in mosaic.scenes:
+        paths.append(folder / f"{scene.path.stem}.tif")
+        with durable.replace(paths[-1]) as scratch:
+            _write_mask(scratch, scene, mosaic, (read, level))
+    return paths
+
+
+def _write_mask(path: Path, scene: Scene, mosaic: Mosaic, source: tuple[Read, int]) -> None:
+    window = scene.window.clip(mosaic.shape)
+    affine = mosaic.affine @ Affine.translation(window.cols.start, window.rows.start)
+    with rasterio.open(path, "w", **_profile(window.shape, affine, mosaic.crs), compress="deflate") as file:
+        for rows in _strips(window.shape[0]):
+            part = Window(Span(rows.start + window.rows.start, rows.stop + window.rows.start), window.cols)
+            mask = is_inside(source[0](part), source[1]).astype(np.uint8) * np.uint8(255)
+            file.write(mask, 1, window=_place(Window(rows, Span(0, window.shape[1]))))
+
+
+def _profile(shape: tuple[int, int], affine: Affine, crs: str) -> dict[str, object]:
+    return {
+        "driver": "GTiff", "dtype": "uint8", "count": 1, "height": shape[0], "width": shape[1], "transform": affine, "crs": crs,
+        "tiled": True, "blockxsize": STRIP, "blockysize": STRIP, "bigtiff": "if_safer",
+    }  # fmt: skip
+
+
+def _strips(height: int) -> list[Span]:
+    return [Span(top, min(top + STRIP, height)) for top in range(0, height, STRIP)]
+
+
+def _place(window: Window) -> RasterWindow:
+    return RasterWindow(window.cols.start, window.rows.start, *window.shape[::-1])

@@ -1,0 +1,91 @@
+"""Footprints as GeoPackage, GeoParquet, FlatGeobuf and GeoJSON, written as streams of record batches."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyogrio
+
+from pipeline import durable
+from pipeline.errors import OutputError
+from pipeline.export import geopackage, parquet
+from pipeline.export.metadata import Metadata
+from pipeline.footprints.finish import SCHEMA
+
+Rows = Iterable[pa.RecordBatch]
+"""Record batches of ``finish.SCHEMA``; iterated once for every format."""
+LAYER = "footprints"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way to write footprints."""
+
+    suffix: str
+    """Of the file's name."""
+    write: Callable[[Path, Rows, Metadata], None]
+    """Write rows to a path that does not exist."""
+
+
+def stream(rows: Rows) -> pa.RecordBatchReader:
+    """The rows as one Arrow stream of the footprints' schema, however few."""
+    return pa.RecordBatchReader.from_batches(SCHEMA, iter(rows))
+
+
+def _flatgeobuf(path: Path, rows: Rows, metadata: Metadata) -> None:
+    pyogrio.write_arrow(
+        stream(rows), path, driver="FlatGeobuf", layer=LAYER, geometry_name="geometry", geometry_type="Polygon", crs=metadata.crs,
+        TITLE=metadata.title, DESCRIPTION=metadata.description, TEMPORARY_DIR=str(path.parent),
+    )  # fmt: skip
+
+
+def _geojson(path: Path, rows: Rows, metadata: Metadata) -> None:
+    pyogrio.write_arrow(
+        stream(rows), path, driver="GeoJSON", layer=LAYER, geometry_name="geometry", geometry_type="Polygon", crs=metadata.crs,
+        RFC7946="YES", COORDINATE_PRECISION=7, ID_FIELD="id", DESCRIPTION=metadata.description,
+    )  # fmt: skip
+
+
+FORMATS = {
+    "gpkg": Format(".gpkg", geopackage.write),
+    "parquet": Format(".parquet", parquet.write),
+    "flatgeobuf": Format(".fgb", _flatgeobuf),
+    "geojson": Format(".geojson", _geojson),
+}
+
+
+def check(folder: Path) -> None:
+    """Refuse to replace a GeoPackage that a program has open: renaming over it would destroy it.
+
+    Raises:
+        OutputError: its ``-wal`` or ``-shm`` file exists.
+    """
+    path = folder / f"{LAYER}.gpkg"
+    if any(path.with_name(path.name + mark).exists() for mark in ("-wal", "-shm")):
+        raise OutputError(f"{path} is open in another program: close it in QGIS, run again")
+
+
+def export(rows: Rows, folder: Path, formats: Sequence[str], metadata: Metadata) -> dict[str, Path]:
+    """Write footprints in some formats; each file appears at its path in one step.
+
+    Args:
+        rows: Record batches of ``finish.SCHEMA``; iterated once for every format.
+        folder: Where the files go.
+        formats: Keys of ``FORMATS``.
+        metadata: What the files say of themselves.
+
+    Returns:
+        The file of each format.
+
+    Raises:
+        OutputError: the GeoPackage is open in another program.
+    """
+    check(folder)
+    paths = {}
+    for name in formats:
+        paths[name] = folder / f"{LAYER}{FORMATS[name].suffix}"
+        with durable.replace(paths[name]) as scratch:
+            FORMATS[name].write(scratch, rows, metadata)
+            check(folder)
+    return paths

@@ -1,0 +1,81 @@
+"""From mosaic pixels to the ground: metres per pixel at a place, geodesic areas and perimeters, stable names."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+import shapely
+from affine import Affine
+from pyproj import CRS, Geod, Transformer
+
+from pipeline.footprints.tables import Float, Int, Polygons
+
+PHASES = 1000
+"""Names quantise positions to a thousandth of a pixel, so that another origin of the mosaic gives the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the mosaic's pixels lie on the ground."""
+
+    affine: Affine
+    """Pixel (x, y) to CRS coordinates; north up."""
+    crs: str
+    """WKT of the coordinate reference system."""
+    scenes: tuple[str, ...]
+    """File names of the scenes, by index."""
+
+    def place(self, polygons: Polygons) -> Polygons:
+        """Polygons in mosaic pixels to the CRS."""
+        return np.asarray(shapely.transform(polygons, self._to_crs))
+
+    def _to_crs(self, points: Float) -> Float:
+        scale, shift = np.array([self.affine.a, self.affine.e]), np.array([self.affine.c, self.affine.f])
+        return points * scale + shift
+
+    def metres(self, places: Float) -> Float:
+        """Size of a pixel on the ground, (n, 2) m along x and y, at (n, 2) places in mosaic pixels."""
+        geod, to_degrees = _earth(self.crs)
+        here = to_degrees.transform(*self._to_crs(places).T)
+        sizes = []
+        for step in ((1.0, 0.0), (0.0, 1.0)):
+            there = to_degrees.transform(*self._to_crs(places + step).T)
+            sizes.append(geod.inv(*here, *there)[2])
+        return np.stack(sizes, axis=1).reshape(-1, 2)
+
+    def measure(self, polygons: Polygons) -> tuple[Float, Float]:
+        """Geodesic area (m²) and perimeter with courtyards (m) of polygons in the CRS."""
+        geod, to_degrees = _earth(self.crs)
+        degrees = shapely.transform(polygons, lambda xy: np.stack(to_degrees.transform(*xy.T), axis=1))
+        pairs = [geod.geometry_area_perimeter(polygon) for polygon in degrees]
+        areas, perimeters = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+        return np.abs(areas), perimeters
+
+    def names(self, row: Int, col: Int) -> list[str]:
+        """Stable names of buildings by their first samples: a digest of the CRS and the sample's place."""
+        authority = _authority(self.crs)
+        x, y = (
+            np.rint((at + 0.5 + shift / scale) * PHASES).astype(np.int64)
+            for at, scale, shift in ((col, self.affine.a, self.affine.c), (row, self.affine.e, self.affine.f))
+        )
+        return [
+            blake2b(f"{authority} {a} {b}".encode(), digest_size=8).hexdigest()
+            for a, b in zip(x.tolist(), y.tolist(), strict=True)
+        ]
+
+
+@lru_cache(maxsize=4)
+def _earth(crs: str) -> tuple[Geod, Transformer]:
+    """The CRS's ellipsoid, and the way from the CRS to degrees on it."""
+    reference = CRS.from_wkt(crs)
+    geodetic = reference.geodetic_crs or CRS.from_epsg(4326)
+    return reference.get_geod() or Geod(ellps="WGS84"), Transformer.from_crs(reference, geodetic, always_xy=True)
+
+
+@lru_cache(maxsize=4)
+def _authority(crs: str) -> str:
+    """A short, stable name of a CRS: EPSG code where it has one."""
+    reference = CRS.from_wkt(crs)
+    authority = reference.to_authority()
+    return ":".join(authority) if authority else reference.to_wkt()

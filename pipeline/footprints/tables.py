@@ -1,0 +1,228 @@
+"""Outlines as tables of arrays: whole buildings, and pieces that wait for their neighbours; stored as Arrow IPC."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from pipeline import durable
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+Polygons = NDArray[np.object_]
+
+
+def spread(offsets: Int, chosen: Int) -> tuple[Int, Int]:
+    """Items of the chosen groups of a ragged array: their indices, group after group, and the new offsets."""
+    lengths = np.diff(offsets)[chosen]
+    ends = np.cumsum(lengths)
+    index = np.arange(ends[-1] if len(ends) else 0) + np.repeat(offsets[chosen] - ends + lengths, lengths)
+    return index, np.r_[0, ends].astype(np.int64)
+
+
+def join_offsets(parts: Sequence[Int]) -> Int:
+    """Offsets of ragged arrays laid end to end."""
+    return np.r_[0, np.cumsum(np.concatenate([np.diff(part) for part in parts]))] if parts else np.zeros(1, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Arrays that travel together."""
+
+    def arrow(self) -> dict[str, pa.Array]:
+        """Every array as one list value."""
+        return {f"{type(self).__name__}.{field.name}": _listed(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def read(cls, batch: pa.RecordBatch) -> Self:
+        """The table in a record batch that holds ``arrow``'s columns; zero-copy but for flags."""
+        return cls(**{field.name: _array(batch, f"{cls.__name__}.{field.name}") for field in fields(cls)})
+
+
+def _listed(values: NDArray[Any]) -> pa.Array:
+    flat = np.ascontiguousarray(values).reshape(-1)
+    inner = pa.array(flat.view(np.uint8) if flat.dtype == np.bool_ else flat)
+    if values.ndim == 2:
+        inner = pa.FixedSizeListArray.from_arrays(inner, values.shape[1])
+    return pa.LargeListArray.from_arrays([0, len(inner)], inner)
+
+
+FLAGS = frozenset({"on_edge"})
+"""Fields that are bool in memory and bytes in the file."""
+Kind = TypeVar("Kind", bound="Table")
+
+
+def _array(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
+    inner = batch.column(name).values
+    if isinstance(inner, pa.FixedSizeListArray):
+        return np.asarray(inner.values.to_numpy()).reshape(-1, inner.type.list_size)
+    values = inner.to_numpy()
+    return values.view(np.bool_) if name.rpartition(".")[2] in FLAGS else values
+
+
+@dataclass(frozen=True, slots=True)
+class Buildings(Table):
+    """Whole buildings: their outlines in mosaic pixels and what their inside samples say."""
+
+    points: Float
+    """(n, 2) x, y; rings closed, the exterior first, inside on the left as seen on the screen."""
+    rings: Int
+    """Offsets of rings in ``points``."""
+    parts: Int
+    """Offsets of buildings in ``rings``."""
+    row: Int
+    """Row of the first inside sample, row-major: with ``col``, what names the building."""
+    col: Int
+    """Column of the first inside sample."""
+    pixels: Int
+    """Number of inside samples."""
+    total: Int
+    """Sum of the inside samples."""
+    low: Int
+    """10th percentile of the inside samples: the least one that a tenth of them does not exceed."""
+    scene: Int
+    """Index of the scene that holds most inside samples."""
+    on_edge: Bool
+    """The outline touches no data or the border of the region."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def polygons(self) -> Polygons:
+        """Polygons in mosaic pixels."""
+        return np.asarray(
+            shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.points, (self.rings, self.parts))
+        )
+
+    @classmethod
+    def empty(cls) -> "Buildings":
+        """No building."""
+        none, start = np.zeros(0, np.int64), np.zeros(1, np.int64)
+        return cls(np.zeros((0, 2)), start, start, none, none, none, none, none, none, np.zeros(0, np.bool_))
+
+    def take(self, chosen: Int) -> "Buildings":
+        """Some of them, in that order."""
+        rings, parts = spread(self.parts, chosen)
+        points, offsets = spread(self.rings, rings)
+        flat = {name: getattr(self, name)[chosen] for name in PER_BUILDING}
+        return replace(self, points=self.points[points], rings=offsets, parts=parts, **flat)
+
+    @classmethod
+    def concatenate(cls, tables: Sequence["Buildings"]) -> "Buildings":
+        """All of them, end to end."""
+        if not tables:
+            return cls.empty()
+        flat = {name: np.concatenate([getattr(table, name) for table in tables]) for name in ("points", *PER_BUILDING)}
+        rings, parts = (join_offsets([getattr(table, name) for table in tables]) for name in ("rings", "parts"))
+        return cls(rings=rings, parts=parts, **flat)
+
+
+PER_BUILDING = ("row", "col", "pixels", "total", "low", "scene", "on_edge")
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces(Table):
+    """Parts of buildings that reach a seam."""
+
+    row: Int
+    """Row of the first inside sample that the block counts; 2³¹ − 1 where it counts none."""
+    col: Int
+    """Its column."""
+    on_edge: Bool
+    """The outline touches no data or the border of the region."""
+    points: Float
+    """(n, 2) x, y of all lines; rings are not closed."""
+    lines: Int
+    """Offsets of lines in ``points``."""
+    owner: Int
+    """Piece of each line."""
+    head: Int
+    """Key of the grid edge that a line starts on; -1 for rings."""
+    tail: Int
+    """Key of the grid edge that it goes on to, which is the head of the next line; -1 for rings."""
+    least: Int
+    """Key of the line's first cell, row-major: where a welded ring starts."""
+    turn: Int
+    """Index of that vertex in the line."""
+    seam: Int
+    """Key of a run of inside samples along a seam; the block beyond has the same one."""
+    seam_owner: Int
+    """Its piece."""
+    value: Int
+    """Histogram of the inside samples: value,"""
+    count: Int
+    """number,"""
+    value_owner: Int
+    """and piece."""
+    scene: Int
+    """Samples per scene: index of the scene,"""
+    scene_count: Int
+    """number,"""
+    scene_owner: Int
+    """and piece."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @classmethod
+    def empty(cls) -> "Pieces":
+        """No piece."""
+        none = np.zeros(0, np.int64)
+        other = {field.name: none for field in fields(cls)}
+        special = {"points": np.zeros((0, 2)), "on_edge": np.zeros(0, np.bool_), "lines": np.zeros(1, np.int64)}
+        return cls(**{**other, **special})
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """What one block contributes to the footprints."""
+
+    buildings: Buildings
+    """Buildings that lie within the block's cells."""
+    pieces: Pieces
+    """Parts of buildings that go on in other blocks."""
+
+    def save(self, path: Path) -> None:
+        """Write them durably, as one Arrow IPC file."""
+        with writing(path, self.buildings, self.pieces) as write:
+            write(self.buildings, self.pieces)
+
+    @classmethod
+    def load(cls, path: Path) -> "Outlines":
+        """Map a file that ``save`` wrote; pages are read when touched."""
+        return cls(load(path, Buildings, [0])[0], load(path, Pieces, [0])[0])
+
+
+@contextmanager
+def writing(path: Path, *like: Table) -> Iterator[Callable[..., int]]:
+    """Write an Arrow IPC file of tables durably: gives a function that adds a batch and returns its number."""
+    schema = _batch(like).schema
+    numbers = count()
+
+    with durable.replace(path) as scratch, pa.OSFile(str(scratch), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
+
+        def write(*tables: Table) -> int:
+            file.write_batch(_batch(tables))
+            return next(numbers)
+
+        yield write
+
+
+def _batch(tables: Sequence[Table]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({name: column for table in tables for name, column in table.arrow().items()})
+
+
+def load(path: Path, kind: type[Kind], batches: Sequence[int]) -> dict[int, Kind]:
+    """Map some batches of a file that ``writing`` wrote."""
+    with pa.memory_map(str(path)) as source:
+        file = pa.ipc.open_file(source)
+        return {number: kind.read(file.get_batch(number)) for number in batches}

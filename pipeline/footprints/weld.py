@@ -1,0 +1,249 @@
+"""Join the pieces of buildings that reach over seams, by keys alone.
+
+A contour line that leaves a block over a grid edge goes on in the block where that edge is the head of a line; two pieces that
+share a run of inside samples along a seam belong to one building. Both are integers, so nothing is compared,
+snapped or united geometrically, and the result equals the contour of the whole mosaic.
+
+A building is emitted as soon as every seam that it reaches has been seen from both sides: memory holds the open ones only.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.footprints.outline import close_rings
+from pipeline.footprints.tables import Buildings, Float, Int, Outlines, Pieces, load, writing
+from tiling.grid import BlockIndex
+
+
+class OpenSeam(PipelineError):
+    """A building reaches a block whose outlines were not given."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """Pieces known to be of one building, which still lacks some."""
+
+    pieces: list[tuple[BlockIndex, Pieces, int]]
+    """Block, table and index in it."""
+    seams: int
+    """Runs along seams that were seen from one side only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welded:
+    """One building over several blocks, as a table of one row."""
+
+    buildings: Buildings
+    """The building."""
+    owner: BlockIndex
+    """The block that holds its first sample."""
+    blocks: tuple[BlockIndex, ...]
+    """All blocks that it reaches."""
+
+
+@dataclass(slots=True)
+class Welder:
+    """Takes the pieces of blocks, in any order, and gives the buildings that they complete."""
+
+    _groups: dict[int, _Open] = field(default_factory=dict)
+    _parent: dict[int, int] = field(default_factory=dict)
+    _seams: dict[int, int] = field(default_factory=dict)
+    _next: int = 0
+
+    def add(self, block: BlockIndex, pieces: Pieces) -> list[Welded]:
+        """Buildings that are complete with the pieces of one more block, by their first samples."""
+        base = self._next
+        self._next += len(pieces)
+        for index in range(len(pieces)):
+            self._parent[base + index] = base + index
+            self._groups[base + index] = _Open([(block, pieces, index)], 0)
+        for key, owner in zip(pieces.seam.tolist(), pieces.seam_owner.tolist(), strict=True):
+            self._meet(key, base + owner)
+        done = {root for root in map(self._root, range(base, base + len(pieces))) if not self._groups[root].seams}
+        return sorted((self._close(root) for root in done), key=lambda welded: _place(welded.buildings))
+
+    def finish(self) -> None:
+        """Check that nothing is left open.
+
+        Raises:
+            OpenSeam: a neighbouring block was not added.
+        """
+        if self._groups:
+            blocks = sorted({block for group in self._groups.values() for block, _, _ in group.pieces})
+            raise OpenSeam(f"outlines beside block {blocks[0]} are missing; {len(self._groups)} buildings stay open")
+
+    def _meet(self, key: int, piece: int) -> None:
+        """Note one side of a run along a seam; unite with the other side."""
+        other = self._seams.pop(key, None)
+        one = self._root(piece)
+        if other is None:
+            self._seams[key] = piece
+            self._groups[one].seams += 1
+            return
+        two = self._root(other)
+        self._groups[two].seams -= 1
+        if one != two:
+            self._unite(one, two)
+
+    def _unite(self, one: int, two: int) -> None:
+        small, large = sorted((one, two), key=lambda root: len(self._groups[root].pieces))
+        group = self._groups.pop(small)
+        self._parent[small] = large
+        self._groups[large].pieces += group.pieces
+        self._groups[large].seams += group.seams
+
+    def _root(self, piece: int) -> int:
+        while (parent := self._parent[piece]) != piece:
+            self._parent[piece] = piece = self._parent[parent]
+        return piece
+
+    def _close(self, root: int) -> Welded:
+        pieces = self._groups.pop(root).pieces
+        return _assemble(sorted(pieces, key=lambda piece: (piece[0], piece[2])))
+
+
+def _place(buildings: Buildings) -> tuple[int, int]:
+    return int(buildings.row[0]), int(buildings.col[0])
+
+
+def _assemble(pieces: list[tuple[BlockIndex, Pieces, int]]) -> Welded:
+    """One building from all its pieces."""
+    first = min(pieces, key=lambda piece: (piece[1].row[piece[2]], piece[1].col[piece[2]]))
+    rings = _rings(pieces)
+    points, offsets = close_rings(np.concatenate(rings), np.cumsum([0, *map(len, rings)]))
+    values = _tally(pieces, ("value", "count", "value_owner"))
+    scenes = _tally(pieces, ("scene", "scene_count", "scene_owner"))
+    total, count = int(values @ np.arange(len(values))), int(values.sum())
+    low = int(np.searchsorted(np.cumsum(values), -(-count // 10)))
+    whole = [first[1].row[first[2]], first[1].col[first[2]], count, total, low, int(np.argmax(scenes))]
+    row, col, pixels, summed, tenth, scene = (np.array([value], np.int64) for value in whole)
+    on_edge = np.array([any(table.on_edge[index] for _, table, index in pieces)])
+    table = Buildings(points, offsets, np.array([0, len(rings)]), row, col, pixels, summed, tenth, scene, on_edge)
+    return Welded(table, first[0], tuple(sorted({block for block, _, _ in pieces})))
+
+
+def _tally(pieces: list[tuple[BlockIndex, Pieces, int]], names: tuple[str, str, str]) -> Int:
+    """Sum of the pieces' histograms."""
+    key, number, owner = names
+    keys, counts = [], []
+    for _, table, index in pieces:
+        mine = slice(*np.searchsorted(getattr(table, owner), (index, index + 1)))
+        keys.append(getattr(table, key)[mine])
+        counts.append(getattr(table, number)[mine])
+    return np.bincount(np.concatenate(keys), np.concatenate(counts)).astype(np.int64)
+
+
+def _rings(pieces: list[tuple[BlockIndex, Pieces, int]]) -> list[Float]:
+    """Rings of a building, each from its row-major first cell on: the exterior first, then the holes by their first cells."""
+    chains: dict[int, tuple[Float, int, int, int]] = {}
+    rings: list[tuple[int, Float]] = []
+    for _, table, index in pieces:
+        for line in range(*np.searchsorted(table.owner, (index, index + 1))):
+            points = table.points[table.lines[line] : table.lines[line + 1]]
+            least, turn, head, tail = (
+                int(column[line]) for column in (table.least, table.turn, table.head, table.tail)
+            )
+            if head < 0:
+                rings.append((least, points))
+            else:
+                chains[head] = points, tail, least, turn
+    rings += _linked(chains)
+    return [points for _, points in sorted(rings, key=lambda ring: ring[0])]
+
+
+def _linked(chains: dict[int, tuple[Float, int, int, int]]) -> Iterator[tuple[int, Float]]:
+    """Rings made of open chains: (key of the first cell, points from it on)."""
+    while chains:
+        head = start = next(iter(chains))
+        parts, least = [], (1 << 62, 0)
+        length = 0
+        while True:
+            points, head, key, turn = chains.pop(head)
+            least = min(least, (key, length + turn))
+            parts.append(points)
+            length += len(points)
+            if head == start:
+                break
+        yield least[0], np.roll(np.concatenate(parts), -least[1], axis=0)
+
+
+Rows = tuple[tuple[int, int], ...]
+"""Places in the file of welded buildings: (record batch, row in it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where one block's footprints, and what lies beside them, are to be found; small enough to travel with a task."""
+
+    block: BlockIndex
+    """The block."""
+    beside: tuple[BlockIndex, ...]
+    """Traced blocks on which buildings of the block, or beside it, lie: those around what its own buildings reach."""
+    owned: Rows
+    """Welded buildings with their first sample in the block."""
+    near: Rows
+    """Welded buildings that reach the block or those beside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Where the welded buildings of a run are."""
+
+    traced: frozenset[BlockIndex]
+    """All blocks with outlines."""
+    owned: dict[BlockIndex, list[tuple[int, int]]]
+    """For each block the welded buildings with their first sample there."""
+    reaching: dict[BlockIndex, list[tuple[int, int]]]
+    """For each block the welded buildings that reach it."""
+    reached: dict[BlockIndex, set[BlockIndex]]
+    """For each block the blocks that its own welded buildings reach."""
+
+    def sources(self, block: BlockIndex) -> Sources:
+        """What the footprints of a block depend on."""
+        around = {near for at in {block, *self.reached.get(block, ())} for near in _around(at)} & self.traced
+        near = {row for at in around for row in self.reaching.get(at, ())}
+        owned = self.owned.get(block, ())
+        return Sources(block, tuple(sorted(around - {block})), tuple(owned), tuple(sorted(near - set(owned))))
+
+
+def _around(block: BlockIndex) -> Iterator[BlockIndex]:
+    return (BlockIndex(block.row + down, block.col + across) for down in (-1, 0, 1) for across in (-1, 0, 1))
+
+
+def weld(outlines: Iterable[tuple[BlockIndex, Path]], path: Path) -> Index:
+    """Join the pieces of all traced blocks and write the buildings durably to ``path``.
+
+    Args:
+        outlines: Every traced block with the file of its outlines; row by row, so that few buildings stay open.
+        path: Arrow IPC file to write.
+
+    Raises:
+        OpenSeam: a block that a building reaches is not among them.
+    """
+    welder, seen = Welder(), set()
+    owned, reaching, reached = defaultdict(list), defaultdict(list), defaultdict(set)
+    with writing(path, Buildings.empty()) as write:
+        for block, file in outlines:
+            seen.add(block)
+            done = welder.add(block, Outlines.load(file).pieces)
+            batch = write(Buildings.concatenate([welded.buildings for welded in done])) if done else 0
+            for row, welded in enumerate(done):
+                owned[welded.owner].append((batch, row))
+                reached[welded.owner].update(welded.blocks)
+                for at in welded.blocks:
+                    reaching[at].append((batch, row))
+    welder.finish()
+    return Index(frozenset(seen), dict(owned), dict(reaching), dict(reached))
+
+
+def read(path: Path, rows: Rows) -> Buildings:
+    """Some of the welded buildings that ``weld`` wrote, in that order."""
+    if not rows:
+        return Buildings.empty()
+    tables = load(path, Buildings, sorted({batch for batch, _ in rows}))
+    return Buildings.concatenate([tables[batch].take(np.array([row])) for batch, row in rows])
