@@ -1,7 +1,7 @@
 """What fills a block of a town or of the countryside: one function for every use."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -149,12 +149,12 @@ def narrow(block: Block) -> None:
         plan.pave(lot.box(width / 2 - 0.7, -2, width / 2 + 0.7, setback), "concrete", tone(rng))
         if rng.random() < 0.75:
             roof = plots.draw_roof(rng, block.style, 2.6)
-            plots.build(plan, lot, [(gap, depth - block.shift(5.5, 7.5), width - gap - block.shift(0, 1), depth - 0.4)], roof)
+            garage = (gap, depth - block.shift(5.5, 7.5), width - gap - block.shift(0, 1), depth - 0.4)
+            plots.build(plan, lot, [garage], roof)
         elif rng.random() < 0.6:
             plots.car(plan, lot, width / 2, depth - 3, False, rng)
         plots.scatter_trees(plan, lot, block.style, rng, block.style.trees * 0.35)
     length, deep = block.frame.size
-    plan.paved.insert(0, plan.paved.pop()) if plan.paved else None
     plan.pave(block.frame.box(0, deep / 2 - 2.5, length, deep / 2 + 2.5), "old_asphalt", tone(rng))
 
 
@@ -167,12 +167,12 @@ def terrace(block: Block) -> None:
         width, depth = lot.size
         if run == 0:
             run, roof = int(rng.integers(4, 12)), plots.draw_roof(rng, style)
-            roof = Roof("gable" if roof.shape == "hip" else roof.shape, roof.material, roof.tone, roof.eave, roof.slope)
+            roof = replace(roof, shape="gable") if roof.shape == "hip" else roof
             setback, deep = block.shift(3, 7), block.shift(8, 12)
             continue  # a gap between two rows
         run -= 1
         box = (0.0, setback, width, setback + deep)
-        ridge_along_street(plan, lot, box, Roof(roof.shape, roof.material, roof.tone * tone(rng, 0.05), roof.eave, roof.slope))
+        ridge_along_street(plan, lot, box, replace(roof, tone=roof.tone * tone(rng, 0.05)))
         plots.furnish(plan, lot, [box], roof, rng)
         if rng.random() < 0.5:
             plan.pave(lot.box(0.4, -2, 3.0, setback), "concrete", tone(rng))
@@ -204,8 +204,7 @@ def perimeter(block: Block) -> None:
     court = block.frame.cell((ring, ring, length - ring, depth - ring))
     plots.spots(plan, court, ("grass", "lawn", "gravel", "soil"), 0.6, rng)
     if depth < 52 and rng.random() < 0.3:
-        boxes = [(0.0, 0.0, length, ring), (0.0, depth - ring, length, depth), (0.0, 0.0, ring, depth), (length - ring, 0.0, length, depth)]
-        plots.build(plan, block.frame, boxes, plots.draw_roof(rng, style), mains=2)
+        plots.build(plan, block.frame, around(length, depth, ring), plots.draw_roof(rng, style), mains=2)
     else:
         _row(block, block.frame, (0, length), ring)
         _row(block, block.frame.cell((0, 0, length, depth), True), (0, length), ring)
@@ -214,6 +213,12 @@ def perimeter(block: Block) -> None:
         _row(block, side.cell((0, 0, depth, length), True), (ring, depth - ring), ring)
     plots.scatter_trees(plan, court, style, rng)
     return None
+
+
+def around(width: float, depth: float, bar: float) -> list[Box]:
+    """Four bars around a court, those along the width first."""
+    across: list[Box] = [(0.0, 0.0, width, bar), (0.0, depth - bar, width, depth)]
+    return [*across, (0.0, 0.0, bar, depth), (width - bar, 0.0, width, depth)]
 
 
 def _row(block: Block, frame: Frame, span: tuple[float, float], ring: float) -> None:
@@ -331,10 +336,11 @@ def compound(block: Block) -> None:
         roof = plots.draw_roof(rng, block.style)
         if min(w, d) > 13 and rng.random() < 0.35:
             bar = min(w, d) * block.shift(0.26, 0.34)
-            boxes = [(0.0, 0.0, w, bar), (0.0, d - bar, w, d), (0.0, 0.0, bar, d), (w - bar, 0.0, w, d)]
+            boxes = around(w, d, bar)
             plots.build(plan, inner, boxes, roof, mains=2)
         else:
-            boxes = plots.boxes_at(plots.plan_shape(rng, w * block.shift(0.6, 1), d * block.shift(0.45, 0.8), 0.3), 0, block.shift(0, d * 0.18))
+            boxes = plots.plan_shape(rng, w * block.shift(0.7, 1), d * block.shift(0.5, 0.82), 0.3)
+            boxes = plots.boxes_at(boxes, 0, block.shift(0, d * 0.18))
             plots.build(plan, inner, boxes, roof)
         plots.furnish_flat(plan, inner, boxes[0], rng, 2.0)
         plots.scatter_trees(plan, lot, block.style, rng)
@@ -355,7 +361,8 @@ def slabs(block: Block) -> None:
             _car_park(block, lot)
             continue
         w, d = lot.size
-        wide, deep = (w, block.shift(11, 15)) if rng.random() < 0.5 else (block.shift(11, 15), d * block.shift(0.6, 0.95))
+        bar = block.shift(11, 15)
+        wide, deep = (w, bar) if rng.random() < 0.5 else (bar, d * block.shift(0.6, 0.95))
         if rng.random() < 0.3:
             wide, deep = w * 0.9, d * 0.8
         boxes = plots.plan_shape(rng, wide, deep, 0.85 if min(wide, deep) < 16 else 0.0)
@@ -400,14 +407,14 @@ def halls(block: Block) -> None:
         if not block.holds(lot):
             continue
         w, d = lot.size
-        plan.pave(lot.box(1, 1, w - 1, d - 1), ("concrete", "asphalt", "old_asphalt", "gravel")[rng.integers(4)], tone(rng))
+        name = ("concrete", "asphalt", "old_asphalt", "gravel")[rng.integers(4)]
+        plan.pave(lot.box(1, 1, w - 1, d - 1), name, tone(rng))
         plots.spots(plan, lot, ("soil", "patch_asphalt", "gravel"), 0.15, rng)
         margin = block.shift(5, 14)
         wide, deep = (w - 2 * margin) * block.shift(0.6, 1), (d - 2 * margin) * block.shift(0.5, 1)
         boxes = plots.boxes_at(plots.plan_shape(rng, wide, deep, 0.6), margin, margin)
         roof = plots.draw_roof(rng, block.style)
-        slope = min(roof.slope, 0.22)
-        roof = Roof(roof.shape, roof.material, roof.tone, max(roof.eave, 5.0), slope)
+        roof = replace(roof, eave=max(roof.eave, 5.0), slope=min(roof.slope, 0.22))
         plots.build(plan, lot, boxes, roof)
         _rooflights(block, lot, boxes[0])
         _clutter(block, lot, margin)
@@ -557,9 +564,10 @@ def sport(block: Block) -> None:
 def _lines(block: Block, box: Box) -> None:
     """The white lines of a court."""
     s0, t0, s1, t1 = box[0] + 2, box[1] + 2, box[2] - 2, box[3] - 2
-    middle, wide = (s0 + s1) / 2, 0.15
-    for line in ((s0, t0, s0 + wide, t1), (s1 - wide, t0, s1, t1), (s0, t0, s1, t0 + wide), (s0, t1 - wide, s1, t1), (middle, t0, middle + wide, t1)):
-        block.plan.pave(block.frame.box(*line), "white_paint")
+    for s in (s0, (s0 + s1) / 2, s1):
+        block.plan.pave(block.frame.box(s - 0.08, t0, s + 0.08, t1), "white_paint")
+    for t in (t0, t1):
+        block.plan.pave(block.frame.box(s0, t - 0.08, s1, t + 0.08), "white_paint")
 
 
 def water(block: Block) -> None:
@@ -572,9 +580,26 @@ def water(block: Block) -> None:
     plots.scatter_trees(plan, block.frame.cell((0, 0, length, depth * 0.15)), block.style, block.rng, 1.5)
 
 
-USES: dict[str, Callable[[Block], None]] = {
-    "detached": detached, "narrow": narrow, "terrace": terrace, "perimeter": perimeter, "infill": infill, "shacks": shacks,
-    "compound": compound, "slabs": slabs, "halls": halls, "retail": retail, "parking": parking, "park": park, "wood": wood,
-    "field": field, "greenhouses": greenhouses, "farm": farm, "bare": bare, "sport": sport, "water": water,
-}  # fmt: skip
-"""What a block can be used for."""
+_ALL = (
+    detached,
+    narrow,
+    terrace,
+    perimeter,
+    infill,
+    shacks,
+    compound,
+    slabs,
+    halls,
+    retail,
+    parking,
+    park,
+    wood,
+    field,
+    greenhouses,
+    farm,
+    bare,
+    sport,
+    water,
+)
+USES: dict[str, Callable[[Block], None]] = {use.__name__: use for use in _ALL}
+"""What a block can be used for, by name."""

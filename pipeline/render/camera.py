@@ -46,15 +46,15 @@ def draw_camera(seed: int) -> Camera:
     exposure = np.exp(rng.normal(0, 0.22))
     tint = np.exp(rng.normal(0, 0.06, 3))
     return Camera(
-        blur=float(rng.choice([0.0, rng.uniform(0.3, 0.7)])),
-        sharpen=float(rng.choice([0.0, rng.uniform(0.3, 1.2)], p=[0.3, 0.7])),
+        blur=float(rng.uniform(0.3, 0.65)) if rng.random() < 0.5 else 0.0,
+        sharpen=float(rng.uniform(0.4, 1.6)) if rng.random() < 0.7 else 0.0,
         haze=(air * 0.9, air, air * float(rng.uniform(1, 1.4))),
         gain=(exposure * tint[0], exposure * tint[1], exposure * tint[2]),
         gamma=float(rng.uniform(1.9, 2.4)),
         contrast=float(rng.uniform(1.0, 1.4)),
-        saturation=float(rng.uniform(0.6, 1.25)),
+        saturation=float(rng.uniform(0.4, 0.95)),
         noise=float(rng.uniform(0.8, 5.0)),
-        quality=int(rng.choice([0, rng.integers(70, 96)])),
+        quality=int(rng.integers(70, 96)) if rng.random() < 0.5 else 0,
     )
 
 
@@ -62,8 +62,9 @@ def photograph(light: Array, grid: Grid, camera: Camera) -> Pixels:
     """(3, R, C) linear light to (R, C, 3) uint8, without JPEG."""
     picture = np.empty_like(light)
     for channel in range(3):
-        seen = ndimage.gaussian_filter(light[channel], camera.blur, truncate=3) if camera.blur > 0.3 else light[channel]
-        picture[channel] = np.maximum((seen + camera.haze[channel]) * camera.gain[channel], 0) ** np.float32(1 / camera.gamma)
+        seen = ndimage.gaussian_filter(light[channel], camera.blur, truncate=3) if camera.blur else light[channel]
+        exposed = np.maximum((seen + camera.haze[channel]) * camera.gain[channel], 0)
+        picture[channel] = exposed ** np.float32(1 / camera.gamma)
     _colour(picture, camera)
     picture *= 255
     if camera.sharpen:
@@ -78,7 +79,7 @@ def _colour(picture: Array, camera: Camera) -> None:
     """Saturation about grey, and a shoulder that keeps white roofs from burning out."""
     grey = picture.mean(axis=0)
     picture -= grey
-    picture *= np.float32(camera.saturation * camera.contrast)
+    picture *= np.float32(camera.saturation)
     picture += (grey - 0.42) * np.float32(camera.contrast) + 0.42
     high = picture > 0.8
     picture[high] = 0.8 + 0.2 * np.tanh((picture[high] - 0.8) / 0.2 * 0.7)

@@ -59,7 +59,7 @@ def _draw(patches: list[Patch], grid: Grid, image: Image.Image, first: int) -> N
 def _labels(patches: list[Patch], grid: Grid, first: int = 1) -> NDArray[np.int32]:
     image = Image.new("I", (grid.cols, grid.rows))
     _draw(patches, grid, image, first)
-    return np.array(image, np.int32)
+    return np.array(image)
 
 
 def _ground(plan: Plan, grid: Grid) -> Canvas:
@@ -67,25 +67,28 @@ def _ground(plan: Plan, grid: Grid) -> Canvas:
     below = plan.streets + plan.base
     labels = _labels(below, grid)
     natural = _ragged(_labels(plan.natural, grid, len(below) + 1), grid)
-    labels = np.where(natural > 0, natural, labels)
+    np.copyto(labels, natural, where=natural > 0)
     paved = _labels(plan.paved, grid, len(below) + len(plan.natural) + 1)
-    labels = np.where(paved > 0, paved, labels)
+    np.copyto(labels, paved, where=paved > 0)
     patches = below + plan.natural + plan.paved
     material = np.array([NUMBER["old_asphalt"]] + [patch.material for patch in patches], np.uint8)
     tone = np.array([1.0] + [patch.tone for patch in patches], np.float32)
     height = np.zeros(labels.shape, np.float32)
-    return Canvas(material[labels], tone[labels], height, np.zeros(labels.shape, np.bool_))
+    return Canvas(material.take(labels), tone.take(labels), height, np.zeros(labels.shape, np.bool_))
 
 
 def _ragged(labels: NDArray[np.int32], grid: Grid) -> NDArray[np.int32]:
     """Labels looked up a little to the side, so that lawns and fields have no ruled edges."""
-    rows, cols = np.arange(grid.rows), np.arange(grid.cols)
-    reach = RAGGED / grid.pixel
-    down = (noise.read(1.3, 21, grid.ys, grid.xs) * reach).astype(np.int32)
-    right = (noise.read(1.3, 22, grid.ys, grid.xs) * reach).astype(np.int32)
-    at = np.clip(rows[:, None] + down, 0, grid.rows - 1) * grid.cols
-    at += np.clip(cols[None] + right, 0, grid.cols - 1)
-    return np.asarray(labels.ravel()[at])
+    reach, found = RAGGED / grid.pixel, np.empty_like(labels)
+    flat, cols = labels.ravel(), np.arange(grid.cols, dtype=np.int32)
+    for top in range(0, grid.rows, 64):
+        ys = grid.ys[top : top + 64]
+        rows = np.arange(top, top + len(ys), dtype=np.int32)[:, None]
+        down = (noise.read(1.3, 21, ys, grid.xs) * reach).astype(np.int32) + rows
+        right = (noise.read(1.3, 22, ys, grid.xs) * reach).astype(np.int32) + cols
+        at = np.clip(down, 0, grid.rows - 1) * grid.cols + np.clip(right, 0, grid.cols - 1)
+        flat.take(at, out=found[top : top + 64], mode="clip")
+    return found
 
 
 def _things(canvas: Canvas, patches: list[Patch], grid: Grid) -> None:

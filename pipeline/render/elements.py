@@ -1,4 +1,4 @@
-"""What a plan of a place consists of: patches of ground, roofed parts, trees, and the local frames they are drawn in."""
+"""What a plan of a place consists of: patches of ground, roofed parts, trees, and the frames they are drawn in."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -154,5 +154,7 @@ def outline(boxes: list[Box]) -> tuple[Points, Points | None]:
         s0, t0, s1, t1 = boxes[0]
         return np.array([(s0, t0), (s1, t0), (s1, t1), (s0, t1), (s0, t0)]), None
     union = shapely.union_all([shapely.box(*box) for box in boxes]).simplify(0)
+    if not isinstance(union, shapely.Polygon):
+        raise TypeError(f"the parts of a building do not hang together: {boxes}")
     hole = np.asarray(union.interiors[0].coords) if union.interiors else None
     return np.asarray(union.exterior.coords), hole

@@ -25,12 +25,12 @@ class Grid:
 
     @property
     def left(self) -> float:
-        """x of the left border, m."""
+        """The left border: x, m."""
         return self.col * self.pixel
 
     @property
     def top(self) -> float:
-        """y of the upper border, m."""
+        """The upper border: y, m."""
         return -self.row * self.pixel
 
     @property

@@ -64,8 +64,9 @@ MATERIALS: dict[str, Material] = {
     "car_white": Material((232, 232, 230), (222, 222, 220), 0.02, 0.02),
     "car_silver": Material((170, 172, 174), (158, 160, 164), 0.02, 0.02),
     "car_black": Material((42, 42, 46), (56, 56, 60), 0.02, 0.02),
-    "car_red": Material((164, 44, 38), (150, 40, 36), 0.02, 0.02),
-    "car_blue": Material((56, 78, 124), (64, 86, 130), 0.02, 0.02),
+    "car_grey": Material((96, 98, 102), (88, 90, 94), 0.02, 0.02),
+    "car_red": Material((140, 56, 50), (126, 50, 46), 0.02, 0.02),
+    "car_blue": Material((66, 80, 112), (72, 88, 116), 0.02, 0.02),
     "glass": Material((44, 50, 58), (54, 60, 68), 0.02, 0.02),
     "container_red": Material((156, 72, 56), (140, 64, 52), 0.04, 0.08),
     "container_blue": Material((64, 100, 140), (70, 104, 142), 0.04, 0.08),
@@ -117,15 +118,16 @@ NUMBER = {name: index for index, name in enumerate(MATERIALS)}
 
 
 def to_linear(srgb: Array) -> Array:
-    """sRGB 0..255 to linear light 0..1 (a plain 2.2 gamma, which is what cameras of such surveys come close to)."""
+    """Linear light 0..1 of sRGB 0..255, by the plain power of 2.2 that survey cameras come close to."""
     return np.asarray((srgb / 255.0) ** 2.2, np.float32)
 
 
 def table(seed: int, spread: float = 0.10) -> tuple[Array, Array, Array]:
-    """Linear colours of both halves, (M, 3) float32 each, and (M, 2) contrasts, each material shifted a little for one place."""
+    """Linear colours of both halves, (M, 3) float32 each, and (M, 2) contrasts, all shifted a little."""
     rng = np.random.default_rng([seed, 11])
     rows = list(MATERIALS.values())
-    shift = np.exp(rng.normal(0, spread, (len(rows), 1)) + rng.normal(0, spread * 0.45, (len(rows), 3))).astype(np.float32)
+    bright, hue = rng.normal(0, spread, (len(rows), 1)), rng.normal(0, spread * 0.45, (len(rows), 3))
+    shift = np.exp(bright + hue).astype(np.float32)
     first = to_linear(np.array([row.first for row in rows], np.float32)) * shift
     second = to_linear(np.array([row.second for row in rows], np.float32)) * shift
     contrast = np.array([(row.fine, row.broad) for row in rows], np.float32)

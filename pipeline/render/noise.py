@@ -8,7 +8,7 @@ from scipy import fft
 
 Array = NDArray[np.float32]
 SIZE = 1024
-"""Period of every noise tile, px. A scene of 0.15 m pixels sees a tile repeat after 150 m, which no one notices in grain."""
+"""Period of every noise tile, px: some 150 m, after which no one notices that grain repeats."""
 
 
 @lru_cache(maxsize=8)
@@ -32,9 +32,17 @@ def _rough(power: float, number: int) -> Array:
 
 def rough(power: float, number: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Array:
     """As `read`, with heavy tails: real ground is mostly even, with sparse specks that stand out."""
-    return _rough(power, number)[np.ix_(rows % SIZE, cols % SIZE)]
+    return _wrapped(_rough(power, number), rows, cols)
 
 
 def read(power: float, number: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Array:
-    """(R, C) float32: the noise at those pixel rows and columns of the world."""
-    return tile(power, number)[np.ix_(rows % SIZE, cols % SIZE)]
+    """(R, C) float32: the noise at those pixel rows and columns of the world; columns follow one another."""
+    return _wrapped(tile(power, number), rows, cols)
+
+
+def _wrapped(field: Array, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Array:
+    """A tile repeated; whole rows are copied, which is several times faster than picking pixels."""
+    start = int(cols[0]) % SIZE
+    repeats = -(-(start + len(cols)) // SIZE)
+    band = field[rows % SIZE]
+    return np.tile(band, (1, repeats))[:, start : start + len(cols)]

@@ -12,7 +12,7 @@ from pipeline.render.style import Style, Weights
 from pipeline.render.trees import SPECIES
 
 LITTER = ("hedge", "hedge", "fence", "unit", "rubble", "wall", "tank", "tarp", "metal_grey", "car_white", "leaf_dark")
-CARS = ("car_white", "car_white", "car_silver", "car_silver", "car_black", "car_black", "car_red", "car_blue")
+CARS = (*["car_white", "car_silver", "car_black", "car_grey"] * 3, "car_red", "car_blue")
 
 
 def pick(rng: Generator, weights: Weights) -> str:
@@ -59,7 +59,7 @@ def draw_roof(rng: Generator, style: Style, eave: float | None = None) -> Roof:
 
 
 def build(plan: Plan, frame: Frame, boxes: list[Box], roof: Roof, mains: int = 1) -> None:
-    """Add one building made of local rectangles: first `mains` parts that do not overlap, then wings that do not either."""
+    """Add one building of local rectangles: `mains` that do not overlap, then wings that do not either."""
     ring, hole = outline(boxes)
     parts = [_part(frame, box, roof, int(number >= mains)) for number, box in enumerate(boxes)]
     plan.buildings.append(Building(frame.at(ring), None if hole is None else frame.at(hole), parts))
@@ -122,16 +122,19 @@ def furnish_pitched(plan: Plan, frame: Frame, box: Box, rng: Generator) -> None:
     length, span = (s1 - s0, t1 - t0) if along_s else (t1 - t0, s1 - s0)
     if length < 5 or span < 4:
         return
+
     def put(u: float, v: float, w: float, d: float, name: str, height: float) -> None:
         corners = (s0 + u, t0 + v, s0 + u + w, t0 + v + d) if along_s else (s0 + v, t0 + u, s0 + v + d, t0 + u + w)
         plan.thing(frame.box(*corners), name, height, tone(rng))
+
     if rng.random() < 0.5:
         put(rng.uniform(0.5, length - 1.5), span / 2 + rng.uniform(-0.8, 0.2), 0.8, 0.7, "brick", 1.2)
     if rng.random() < 0.12:
         put(length * 0.2, span * 0.08, length * rng.uniform(0.3, 0.55), span * rng.uniform(0.2, 0.34), "solar", 0.1)
     for _ in range(rng.integers(0, 4) if rng.random() < 0.4 else 0):
         side = rng.choice([0.15, 0.68])
-        put(rng.uniform(0.5, length - 1.6), span * side, rng.uniform(0.6, 1.0), 0.9, "glass" if rng.random() < 0.6 else "unit", 0.1)
+        name = "glass" if rng.random() < 0.6 else "unit"
+        put(rng.uniform(0.5, length - 1.6), span * side, rng.uniform(0.6, 1.0), 0.9, name, 0.1)
 
 
 def furnish(plan: Plan, frame: Frame, boxes: list[Box], roof: Roof, rng: Generator) -> None:
@@ -160,7 +163,8 @@ def tree(plan: Plan, frame: Frame, s: float, t: float, style: Style, rng: Genera
     radius = float(np.clip(rng.lognormal(1.0, 0.45), 0.8, 7.5))
     species = {"conifer": "conifer", "twigs": "bare"}.get(name, "broadleaf")
     height = radius * float(rng.uniform(1.5, 2.6)) * (1.6 if species == "conifer" else 1.0)
-    plan.trees.append(Tree(frame.at([(s, t)]), radius, min(height, 17.0), SPECIES.index(species), NUMBER[name], tone(rng, 0.15)))
+    kind = SPECIES.index(species), NUMBER[name], tone(rng, 0.15)
+    plan.trees.append(Tree(frame.at([(s, t)]), radius, min(height, 17.0), *kind))
 
 
 def scatter_trees(plan: Plan, frame: Frame, style: Style, rng: Generator, density: float | None = None) -> None:
@@ -172,9 +176,10 @@ def scatter_trees(plan: Plan, frame: Frame, style: Style, rng: Generator, densit
 
 
 def blob(frame: Frame, s: float, t: float, radius: float, rng: Generator) -> np.ndarray:
-    """(12, 2) ring of an irregular spot."""
-    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    reach = radius * np.exp(rng.normal(0, 0.25, 12))
+    """(16, 2) ring of an irregular spot."""
+    angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    bumps = rng.normal(0, 1, 4) @ [np.cos(angle), np.sin(2 * angle), np.cos(2 * angle + 1), np.sin(3 * angle)]
+    reach = radius * np.exp(0.22 * bumps)
     stretch = rng.uniform(0.6, 1.4)
     return frame.at(np.column_stack([s + np.cos(angle) * reach * stretch, t + np.sin(angle) * reach]))
 
@@ -183,8 +188,8 @@ def litter(plan: Plan, frame: Frame, amount: float, rng: Generator) -> None:
     """Small things that lie about: bins, planks, bushes, toys, stones; `amount` for every 100 m2."""
     width, depth = frame.size
     number = min(rng.poisson(amount * width * depth / 100), 60)
-    for s, t, w, d in rng.uniform(0, 1, (number, 4)):
-        s, t = s * (width - 1), t * (depth - 1)
+    scale = (max(width - 1, 0), max(depth - 1, 0), 1, 1)
+    for s, t, w, d in rng.uniform(0, 1, (number, 4)) * scale:
         name = LITTER[rng.integers(len(LITTER))]
         plan.thing(frame.box(s, t, s + 0.3 + 1.3 * w * w, t + 0.3 + 1.3 * d * d), name, 0.3 + w, tone(rng, 0.4))
 

@@ -13,6 +13,8 @@ from pipeline.render.grid import Grid
 from pipeline.render.materials import MATERIALS
 
 Array = NDArray[np.float32]
+CHUNK = 1 << 15
+"""Pixels worked on at a time: their numbers fit a cache."""
 SHAPES = ("flat", "gable", "hip", "shed", "saw", "vault")
 """Shapes of roofs, by number."""
 
@@ -32,10 +34,17 @@ class Weave:
 
 
 _WEAVES = {
-    "tile": Weave(0.9, 0.36, 0.04, 0.12), "slate": Weave(0.5, 0.3, 0.05, 0.08), "shingle": Weave(1.0, 0.3, 0.05, 0.05),
-    "metal_rust": Weave(0.9, 3.0, 0.16, 0.10), "metal": Weave(0.9, 3.6, 0.05, 0.12), "fibre": Weave(1.1, 1.8, 0.10, 0.16),
-    "bitumen": Weave(1.0, 8.0, 0.05, 0.06), "membrane": Weave(2.0, 12.0, 0.03, 0.05), "roof": Weave(4.0, 4.0, 0.06, 0.03),
-}  # fmt: skip
+    "tile": Weave(0.9, 0.36, 0.04, 0.12),
+    "slate": Weave(0.5, 0.3, 0.05, 0.08),
+    "shingle": Weave(1.0, 0.3, 0.05, 0.05),
+    "metal_rust": Weave(0.9, 3.0, 0.16, 0.10),
+    "metal": Weave(0.9, 3.6, 0.05, 0.12),
+    "fibre": Weave(1.1, 1.8, 0.10, 0.16),
+    "bitumen": Weave(1.0, 8.0, 0.05, 0.06),
+    "membrane": Weave(2.0, 12.0, 0.03, 0.05),
+    "roof": Weave(4.0, 4.0, 0.06, 0.03),
+}
+"""By the start of the material's name; the first that fits."""
 
 
 def _weave(name: str) -> Weave:
@@ -68,10 +77,12 @@ def raise_roofs(grid: Grid, parts: list[Part]) -> Roofs:
     main, wing = layers
     shows_main = height[1, main.at] <= main.height
     shows_wing = height[0, wing.at] < wing.height
-    merged = [
-        np.concatenate([getattr(main, name)[shows_main], getattr(wing, name)[shows_wing]]) for name in ("at", "part", "height", "tone")
-    ]
-    return Roofs(*merged)
+    return Roofs(
+        np.concatenate([main.at[shows_main], wing.at[shows_wing]]),
+        np.concatenate([main.part[shows_main], wing.part[shows_wing]]),
+        np.concatenate([main.height[shows_main], wing.height[shows_wing]]),
+        np.concatenate([main.tone[shows_main], wing.tone[shows_wing]]),
+    )
 
 
 def _layer(grid: Grid, parts: list[Part], layer: int) -> Roofs:
@@ -84,7 +95,20 @@ def _layer(grid: Grid, parts: list[Part], layer: int) -> Roofs:
         labels = np.zeros(grid.rows * grid.cols, np.int32)
     at = np.flatnonzero(labels)
     part = labels[at].astype(np.int64) - 1
-    return Roofs(at, part, *_surface(grid, parts, at, part))
+    height, tone = np.empty(len(at), np.float32), np.empty(len(at), np.float32)
+    if len(at):
+        tables = _tables(grid, parts)
+        for start in range(0, len(at), CHUNK):
+            some = slice(start, start + CHUNK)
+            height[some], tone[some] = _surface(grid, tables, at[some], part[some])
+    return Roofs(at, part, height, tone)
+
+
+def _tables(grid: Grid, parts: list[Part]) -> tuple[Array, Array]:
+    """(P, 8) frames and (P, 5) roof numbers; centres are told from the grid's corner, so single precision suffices."""
+    frames = _frames(parts) - np.array([grid.left, grid.top, 0, 0, 0, 0, 0, 0])
+    numbers = [(part.shape, part.eave, part.slope, part.material, part.tone) for part in parts]
+    return frames.astype(np.float32), np.array(numbers, np.float32)
 
 
 def _frames(parts: list[Part]) -> Array:
@@ -99,34 +123,31 @@ def _frames(parts: list[Part]) -> Array:
     return np.column_stack([centre, v[:, 1] * a, -v[:, 0] * a, -u[:, 1] * b, u[:, 0] * b, length / 2, span / 2])
 
 
-def _surface(grid: Grid, parts: list[Part], at: NDArray[np.int64], part: NDArray[np.int64]) -> tuple[Array, Array]:
+def _surface(
+    grid: Grid, tables: tuple[Array, Array], at: NDArray[np.int64], part: NDArray[np.int64]
+) -> tuple[Array, Array]:
     """Height (m) and tone of pixels, each within its part."""
-    if not len(at):
-        return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    frame = _frames(parts)
-    near = frame[:, :2] - (grid.left, grid.top)
+    frame, numbers = tables[0].take(part, axis=0).T, tables[1].take(part, axis=0).T
     rows, cols = np.divmod(at, grid.cols)
-    # offsets are taken from the grid's corner, so that single precision suffices far from the world's origin
-    dx = ((cols + 0.5) * grid.pixel - near[part, 0]).astype(np.float32)
-    dy = (-(rows + 0.5) * grid.pixel - near[part, 1]).astype(np.float32)
-    g = frame[:, 2:].astype(np.float32)[part]
-    u, v = dx * g[:, 0] + dy * g[:, 1], dx * g[:, 2] + dy * g[:, 3]
-    half = g[:, 4], g[:, 5]
-    numbers = np.array([(p.shape, p.eave, p.slope, p.material, p.tone) for p in parts], np.float32)[part]
-    rise = _rise(numbers[:, 0].astype(np.int64), u, v, half)
-    height = numbers[:, 1] + np.maximum(numbers[:, 2], 0.001) * rise + _parapet(numbers[:, 0], u, v, half)
-    return height.astype(np.float32), _pattern(numbers, u, v, half, part)
+    pixel = np.float32(grid.pixel)
+    dx = (cols.astype(np.float32) + 0.5) * pixel - frame[0]
+    dy = (rows.astype(np.float32) + 0.5) * -pixel - frame[1]
+    u, v, half = dx * frame[2] + dy * frame[3], dx * frame[4] + dy * frame[5], (frame[6], frame[7])
+    height = numbers[1] + numbers[2] * _rise(numbers[0], u, v, half) + _parapet(numbers[0], u, v, half)
+    return height, _pattern(numbers, u, v, half)
 
 
-def _rise(shape: NDArray[np.int64], u: Array, v: Array, half: tuple[Array, Array]) -> Array:
-    """Distance climbed from the eaves, m, for a slope of 1."""
+def _rise(shape: Array, u: Array, v: Array, half: tuple[Array, Array]) -> Array:
+    """Distance climbed from the eaves, m, for a slope of 1; any number for flat roofs, whose slope is 0."""
     length, span = half
-    down = span - np.abs(v)
-    end = length - np.abs(u)
-    saw = np.mod(u + length, 7.0)
-    vault = np.sqrt(np.maximum(1 - (v / span) ** 2, 0)) * span
-    options = [0 * down, down, np.minimum(down, end), v + span, saw, vault]
-    return np.choose(shape, options)
+    rise = span - np.abs(v)
+    np.minimum(rise, length - np.abs(u), out=rise, where=shape == 2)
+    np.add(v, span, out=rise, where=shape == 3)
+    rare = np.flatnonzero(shape >= 4)
+    if len(rare):
+        vault = np.sqrt(np.maximum(1 - (v[rare] / span[rare]) ** 2, 0)) * span[rare]
+        rise[rare] = np.where(shape[rare] == 4, np.mod(u[rare] + length[rare], 7.0), vault)
+    return rise
 
 
 def _parapet(shape: Array, u: Array, v: Array, half: tuple[Array, Array]) -> Array:
@@ -135,14 +156,15 @@ def _parapet(shape: Array, u: Array, v: Array, half: tuple[Array, Array]) -> Arr
     return np.where((shape == 0) & rim & (half[1] > 2.5), np.float32(0.45), np.float32(0))
 
 
-def _pattern(numbers: Array, u: Array, v: Array, half: tuple[Array, Array], part: NDArray[np.int64]) -> Array:
-    """Tone of seams, sheets, ridge and dirt."""
-    weave = _TABLE[numbers[:, 3].astype(np.int64)]
-    across, down = (u + half[0]) / weave[:, 0], (v + half[1]) / weave[:, 1]
-    i, j = np.floor(across), np.floor(down)
-    sheet = noise.tile(0.0, 9)[(i.astype(np.int64) + part * 37) % noise.SIZE, (j.astype(np.int64) + part * 101) % noise.SIZE]
-    seam = (across - i < 0.14) | ((down - j < 0.1) & (weave[:, 1] > 1))
-    habit = noise.tile(0.0, 10)[part % noise.SIZE, 0]
-    ridge = np.where((numbers[:, 0] == 1) & (np.abs(v) < 0.16), 0.09 * habit, 0)
-    dirt = 0.05 * habit * v / half[1]
-    return np.asarray(numbers[:, 4] * (1 + weave[:, 2] * sheet - weave[:, 3] * seam + ridge + dirt), np.float32)
+def _pattern(numbers: Array, u: Array, v: Array, half: tuple[Array, Array]) -> Array:
+    """Tone of seams, sheets, ridge and dirt; a part's own tone is what tells it from others."""
+    weave = _TABLE.take(numbers[3].astype(np.int64), axis=0).T
+    across, down = (u + half[0]) / weave[0], (v + half[1]) / weave[1]
+    i, j = across.astype(np.int64), down.astype(np.int64)
+    key = (i * noise.SIZE + j + numbers[4].view(np.int32)) & (noise.SIZE**2 - 1)
+    sheet = noise.tile(0.0, 9).ravel().take(key)
+    seam = (across - i < 0.14) | ((down - j < 0.1) & (weave[1] > 1))
+    habit = np.float32(4) * (np.mod(numbers[4] * 97, 1) - np.float32(0.5))
+    ridge = np.where((numbers[0] == 1) & (np.abs(v) < 0.16), np.float32(0.09) * habit, np.float32(0))
+    dirt = np.float32(0.05) * habit * v / half[1]
+    return np.asarray(numbers[4] * (1 + weave[2] * sheet - weave[3] * seam + ridge + dirt), np.float32)

@@ -42,12 +42,20 @@ class Window:
         if min(self.height, self.width) < 1:
             raise InputError(f"size: {self.height} x {self.width} px has no pixel; the least is 1 x 1")
         if not 0.05 <= self.pixel <= 2.0:
-            raise InputError(f"pixel: {self.pixel} m is outside 0.05..2.0 m; nearest is {min(max(self.pixel, 0.05), 2.0)}")
+            raise InputError(
+                f"pixel: {self.pixel} m is outside 0.05..2.0 m; nearest is {min(max(self.pixel, 0.05), 2.0)}"
+            )
 
     @property
     def transform(self) -> Affine:
         """World metres of pixel corners."""
         return Affine(self.pixel, 0, self.col * self.pixel, 0, -self.pixel, -self.row * self.pixel)
+
+    @property
+    def polygon(self) -> shapely.Polygon:
+        """What it covers, world metres."""
+        left, top = self.transform.c, self.transform.f
+        return shapely.Polygon.from_bounds(left, top - self.height * self.pixel, left + self.width * self.pixel, top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,16 @@ def render(world: World, window: Window) -> Scene:
     sun, camera = draw_sun(world.seed), draw_camera(world.seed)
     grid = _painted_grid(window, sun)
     plan = contents(world, grid.bounds)
-    light = illuminate(paint(plan, grid), grid, sun, world.seed)
-    image = photograph(*_shrunk(light, grid, window), camera)
+    core = Grid(
+        window.row * OVERSAMPLE,
+        window.col * OVERSAMPLE,
+        window.height * OVERSAMPLE,
+        window.width * OVERSAMPLE,
+        grid.pixel,
+    )
+    light = illuminate(paint(plan, grid), grid, sun, world.seed, core)
+    seen = Grid(window.row, window.col, window.height, window.width, window.pixel)
+    image = photograph(light, seen, camera)
     footprints = _footprints(plan.buildings, window)
     return Scene(through_jpeg(image, camera.quality), burn(footprints, window), footprints)
 
@@ -77,26 +93,20 @@ def _painted_grid(window: Window, sun: Sun) -> Grid:
     """The oversampled window with room for shadows and crowns from outside, on whole pixels of the window."""
     pixel = window.pixel / OVERSAMPLE
     room = int(np.ceil(CROWN_REACH / window.pixel)) * OVERSAMPLE
-    top, bottom, left, right = (room + side + side % 2 for side in sunward(sun, pixel))
+    top, bottom, left, right = (room + side for side in sunward(sun, pixel))
     row, col = window.row * OVERSAMPLE, window.col * OVERSAMPLE
+    # ^ the grid starts on a multiple of 4, as what is computed at a quarter of the pixels must not depend on the window
+    top, left = top + (row - top) % 4, left + (col - left) % 4
     rows, cols = window.height * OVERSAMPLE + top + bottom, window.width * OVERSAMPLE + left + right
     return Grid(row - top, col - left, rows, cols, pixel)
 
 
-def _shrunk(light: NDArray[np.float32], grid: Grid, window: Window) -> tuple[NDArray[np.float32], Grid]:
-    """The window alone at its own resolution."""
-    r, c = window.row * OVERSAMPLE - grid.row, window.col * OVERSAMPLE - grid.col
-    cut = light[:, r : r + window.height * OVERSAMPLE, c : c + window.width * OVERSAMPLE]
-    small = (cut[:, ::2, ::2] + cut[:, 1::2, ::2] + cut[:, ::2, 1::2] + cut[:, 1::2, 1::2]) / 4
-    return small, Grid(window.row, window.col, window.height, window.width, window.pixel)
-
-
 def _footprints(buildings: list[Building], window: Window) -> NDArray[np.object_]:
     """Polygons that meet the window."""
-    shapes = np.array([shapely.Polygon(b.footprint, [b.hole] if b.hole is not None else None) for b in buildings], object)
-    left, top = window.transform.c, window.transform.f
-    box = shapely.box(left, top - window.height * window.pixel, left + window.width * window.pixel, top)
-    return np.asarray(shapes[shapely.intersects(shapes, box)] if len(shapes) else shapes, object)
+    shapes = np.array(
+        [shapely.Polygon(b.footprint, [b.hole] if b.hole is not None else None) for b in buildings], object
+    )
+    return np.asarray(shapes[shapely.intersects(shapes, window.polygon)] if len(shapes) else shapes, object)
 
 
 def burn(footprints: NDArray[np.object_], window: Window) -> NDArray[np.uint8]:

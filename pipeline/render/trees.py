@@ -17,7 +17,7 @@ VARIANTS = 12
 
 @lru_cache(maxsize=1)
 def stamps() -> Array:
-    """(species, VARIANTS, SIDE, SIDE) float32: height of a crown as a share of the tree's, 0 where one sees the ground."""
+    """(species, VARIANTS, SIDE, SIDE) float32: height of a crown as a share of the tree's, 0 beside it."""
     rng = np.random.default_rng(3)
     makers = (_broadleaf, _conifer, _bare)
     return np.stack([np.stack([maker(rng) for _ in range(VARIANTS)]) for maker in makers])
@@ -47,7 +47,9 @@ def _conifer(rng: np.random.Generator) -> Array:
     """A cone with radial boughs."""
     radius, angle = _polar()
     boughs = 0.8 + 0.14 * np.cos(angle * rng.integers(7, 11) + rng.uniform(0, 6.3)) + 0.06 * _rough(rng, 1.2)
-    return np.where(radius < boughs, np.clip(1.0 - 0.85 * radius + 0.07 * _rough(rng, 1.4), 0.05, 1), 0).astype(np.float32)
+    return np.where(radius < boughs, np.clip(1.0 - 0.85 * radius + 0.07 * _rough(rng, 1.4), 0.05, 1), 0).astype(
+        np.float32
+    )
 
 
 def _bare(rng: np.random.Generator) -> Array:
@@ -56,4 +58,6 @@ def _bare(rng: np.random.Generator) -> Array:
     dome = np.sqrt(np.clip(1 - radius**2, 0, 1))
     rays = np.cos(angle * rng.integers(8, 13) + 3 * _rough(rng, 6.0)) > 0.55
     holes = (_rough(rng, 1.0) > 0.35) | (rays & (_rough(rng, 1.5) > -0.4))
-    return np.where(holes & (radius < 0.95), 0.35 + 0.5 * dome + 0.1 * _rough(rng, 1.0), 0).clip(0, 1.2).astype(np.float32)
+    return (
+        np.where(holes & (radius < 0.95), 0.35 + 0.5 * dome + 0.1 * _rough(rng, 1.0), 0).clip(0, 1.2).astype(np.float32)
+    )

@@ -1,13 +1,15 @@
 """Where things are: an endless world of quarters, blocks and lots, drawn from one seed and read by any window.
 
-Quarters are the cells of a jittered Voronoi diagram, each with its own direction of streets; avenues run along their borders.
-A quarter is cut into blocks by streets, a block is filled by its use. Every quarter and block has random numbers of
-its own, so what stands at a place never depends on the window that looks at it. Last, one smooth warp bends all streets.
+Quarters are the cells of a jittered Voronoi diagram, each with its own direction of streets; avenues run between them.
+A quarter is cut into blocks by streets, a block is filled by its use. Every quarter and block has its own
+random numbers, so what stands at a place never depends on the window that looks at it. Last, one smooth warp bends
+all streets.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -124,26 +126,28 @@ def _quarter(world: World, row: int, col: int) -> Quarter:
     width = float(np.mean(world.habits.avenue)) / 2
     offset = (normal * centre).sum(axis=1) + distance / 2 - width
     walls = np.column_stack([normal, offset])
-    angle = float(_rng(world, 4).uniform(0, np.pi)) + float(rng.choice([0, 0, 0.3, -0.25, 0.7, np.pi / 2]) + rng.normal(0, 0.03))
-    ring = _convex(walls, centre, world.habits.quarter * 2)
-    return Quarter(ring, walls, centre, angle, (row, col))
+    turn = rng.choice([0, 0, 0.3, -0.25, 0.7, np.pi / 2]) + rng.normal(0, 0.03)
+    angle = float(_rng(world, 4).uniform(0, np.pi) + turn)
+    return Quarter(_convex(walls, centre), walls, centre, angle, (row, col))
 
 
-def _convex(walls: NDArray[np.float64], centre: Points, size: float) -> Points:
-    """The ring of the half-planes' intersection."""
-    cell = shapely.box(*(centre - size), *(centre + size))
-    for a, b, c in walls:
-        along, normal = np.array([-b, a]), np.array([a, b])
-        foot = normal * c
-        far = 4 * size
-        half = [foot + along * far, foot - along * far, foot - along * far - normal * far, foot + along * far - normal * far]
-        cell = shapely.intersection(cell, shapely.Polygon(half))
-    return np.asarray(cell.exterior.coords)[:-1]
+def _convex(walls: NDArray[np.float64], centre: Points) -> Points:
+    """The ring of the half-planes' intersection: those crossings of two walls that lie within all, by angle."""
+    i, j = np.triu_indices(len(walls), 1)
+    (a, b, c), (d, e, f) = walls[i].T, walls[j].T
+    determinant = a * e - b * d
+    cross = np.abs(determinant) > 1e-9
+    a, b, c, d, e, f, determinant = (values[cross] for values in (a, b, c, d, e, f, determinant))
+    points = np.column_stack([c * e - b * f, a * f - c * d]) / determinant[:, None]
+    points = points[(points @ walls[:, :2].T <= walls[:, 2] + 1e-9).all(axis=1)]
+    turn = np.arctan2(*(points - centre).T[::-1])
+    return np.asarray(points[np.argsort(turn)])
 
 
-def _streets(world: World, quarter: Quarter) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+@lru_cache(maxsize=256)
+def _streets(world: World, key: tuple[int, int]) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
     """Intervals that blocks take along and across the quarter's direction, m from its centre."""
-    rng, style = _rng(world, 5, *quarter.key), world.habits
+    rng, style = _rng(world, 5, *key), world.habits
     street = float(rng.uniform(*style.street))
 
     def intervals(size: tuple[float, float]) -> list[tuple[float, float]]:
@@ -162,7 +166,7 @@ def _axes(angle: float) -> NDArray[np.float64]:
 
 
 def _block_frame(world: World, quarter: Quarter, number: tuple[int, int]) -> Frame:
-    along, across = _streets(world, quarter)
+    along, across = _streets(world, quarter.key)
     (s0, s1), (t0, t1) = along[number[0]], across[number[1]]
     axes = _axes(quarter.angle)
     return Frame(quarter.centre + np.array([s0, t0]) @ axes, axes, (s1 - s0, t1 - t0))
@@ -170,9 +174,9 @@ def _block_frame(world: World, quarter: Quarter, number: tuple[int, int]) -> Fra
 
 def _block_numbers(world: World, quarter: Quarter, bounds: Bounds) -> list[tuple[int, int]]:
     """Blocks of a quarter that meet the bounds."""
-    along, across = _streets(world, quarter)
+    along, across = _streets(world, quarter.key)
     axes = _axes(quarter.angle)
-    corner = np.array([(s[0], t[0], s[1], t[0], s[1], t[1], s[0], t[1]) for s in along for t in across]).reshape(-1, 4, 2)
+    corner = np.array([[(s0, t0), (s1, t0), (s1, t1), (s0, t1)] for s0, s1 in along for t0, t1 in across])
     boxes = shapely.polygons(quarter.centre + corner @ axes)
     seen = shapely.Polygon(quarter.ring).intersection(shapely.box(*bounds))
     met = np.flatnonzero(shapely.intersects(boxes, seen))
@@ -185,19 +189,21 @@ def _block_plan(world: World, key: tuple[int, int], number: tuple[int, int]) -> 
     quarter = _quarter(world, *key)
     frame = _block_frame(world, quarter, number)
     rng, style, plan = _rng(world, 6, *key, *number), world.habits, Plan()
-    kerb = float(rng.uniform(2.0, 4.5)) if style.street[0] > 7 else 0.6
+    kerb = float(rng.uniform(2.0, 4.5)) if style.street[0] >= 5.5 else 0.6
     width, depth = frame.size
     _pave_streets(plan, frame, style, kerb, (_rng(world, 8, *key), rng))
     inner = frame.cell((kerb, kerb, width - kerb, depth - kerb))
     walls = quarter.walls - np.array([0, 0, kerb])
     USES[pick(rng, style.uses)](Block(inner, walls, style, rng, plan))
-    if style.street[0] > 7 and rng.random() < 0.7:
+    if style.street[0] >= 5.5 and rng.random() < 0.7:
         _street_furniture(plan, frame, style, rng)
     return _warped(world, _clipped(plan, quarter))
 
 
-def _pave_streets(plan: Plan, frame: Frame, style: Style, kerb: float, rngs: tuple[np.random.Generator, np.random.Generator]) -> None:
-    """The street's surface around the block, its pavement, markings and worn patches; streets of a quarter are alike."""
+def _pave_streets(
+    plan: Plan, frame: Frame, style: Style, kerb: float, rngs: tuple[np.random.Generator, np.random.Generator]
+) -> None:
+    """The street around the block, its pavement, markings and worn patches; streets of a quarter are alike."""
     common, rng = rngs
     width, depth = frame.size
     half = style.street[1]
@@ -210,7 +216,7 @@ def _pave_streets(plan: Plan, frame: Frame, style: Style, kerb: float, rngs: tup
         inset, shade_walk = kerb - 1.6, tone(common)
         plan.base.append(Patch(frame.box(inset, inset, width - inset, depth - inset), NUMBER[walk], shade_walk, 0.0))
     middle = -float(np.mean(style.street)) / 2
-    if style.street[0] > 7 and rng.random() < 0.6:
+    if style.street[0] >= 5.5 and rng.random() < 0.6:
         for s in np.arange(4.0, width - 4, 9.0):
             plan.pave(frame.box(s, middle - 0.08, s + 3.5, middle + 0.08), "white_paint", 0.9)
     for _ in range(rng.poisson(3)):
@@ -228,47 +234,70 @@ def _street_furniture(plan: Plan, frame: Frame, style: Style, rng: np.random.Gen
         pole(plan, frame, s, 0.5)
     for s in np.arange(5.0, width - 5, 6.2):
         if rng.random() < 0.3:
-            car(plan, frame, s, -1.2, True, rng)
+            car(plan, frame, s, -1.1, True, rng)
+
+
+def _whole(rings: list[Points], quarter: Quarter, room: float = 0.0) -> list[bool]:
+    """Whether each ring lies wholly inside the quarter, `room` m of its avenues included."""
+    if not rings:
+        return []
+    inside = (np.concatenate(rings) @ quarter.walls[:, :2].T <= quarter.walls[:, 2] + room).all(axis=1)
+    starts = np.cumsum([0] + [len(ring) for ring in rings[:-1]])
+    return [bool(whole) for whole in np.logical_and.reduceat(inside, starts)]
+
+
+def _cut(patches: list[Patch], quarter: Quarter) -> list[Patch]:
+    """Ground without what lies outside its quarter."""
+    edge, kept = shapely.Polygon(quarter.ring), []
+    for patch, whole in zip(patches, _whole([patch.ring for patch in patches], quarter), strict=True):
+        if whole:
+            kept.append(patch)
+            continue
+        rest = shapely.intersection(shapely.Polygon(patch.ring).buffer(0), edge)
+        pieces = [piece for piece in shapely.get_parts(rest) if piece.geom_type == "Polygon" and piece.area > 0.01]
+        kept += [patch._replace(ring=np.asarray(piece.exterior.coords)) for piece in pieces]
+    return kept
 
 
 def _clipped(plan: Plan, quarter: Quarter) -> Plan:
-    """Ground cut to the quarter with its avenues; small things outside it dropped."""
-    walls, ring = quarter.walls, shapely.Polygon(quarter.ring)
-
-    def inside(points: Points, room: float = 0.0) -> bool:
-        return bool((points @ walls[:, :2].T <= walls[:, 2] + room).all())
-
-    def cut(patches: list[Patch]) -> list[Patch]:
-        kept = []
-        for patch in patches:
-            if inside(patch.ring):
-                kept.append(patch)
-                continue
-            rest = shapely.intersection(shapely.Polygon(patch.ring).buffer(0), ring)
-            kept += [patch._replace(ring=np.asarray(p.exterior.coords)) for p in shapely.get_parts(rest) if p.geom_type == "Polygon" and p.area > 0.01]
-        return kept
-
-    plan.base, plan.natural, plan.paved = cut(plan.base), cut(plan.natural), cut(plan.paved)
-    plan.details = [patch for patch in plan.details if inside(patch.ring)]
-    plan.trees = [crown for crown in plan.trees if inside(crown.place, 2.0)]
-    return plan
+    """Ground cut to the quarter; small things and trees outside it dropped."""
+    details = compress(plan.details, _whole([patch.ring for patch in plan.details], quarter))
+    trees = compress(plan.trees, _whole([tree.place for tree in plan.trees], quarter, 2.0))
+    base, natural, paved = (_cut(kind, quarter) for kind in (plan.base, plan.natural, plan.paved))
+    return Plan(plan.streets, base, natural, paved, list(details), plan.buildings, list(trees))
 
 
 def _warped(world: World, plan: Plan) -> Plan:
     """The plan with every point moved by the world's smooth warp."""
-    def bent(patch: Patch) -> Patch:
-        return patch._replace(ring=warp(world, patch.ring))
+    places = _bent(world, [tree.place for tree in plan.trees])
+    return Plan(
+        _bent_patches(world, plan.streets),
+        _bent_patches(world, plan.base),
+        _bent_patches(world, plan.natural),
+        _bent_patches(world, plan.paved),
+        _bent_patches(world, plan.details),
+        [_bent_building(world, building) for building in plan.buildings],
+        [tree._replace(place=place) for tree, place in zip(plan.trees, places, strict=True)],
+    )
 
-    def moved(building: Building) -> Building:
-        parts = [part._replace(ring=warp(world, part.ring)) for part in building.parts]
-        hole = None if building.hole is None else warp(world, building.hole)
-        return Building(warp(world, building.footprint), hole, parts)
 
-    buildings = [moved(building) for building in plan.buildings]
-    trees = [crown._replace(place=warp(world, crown.place)) for crown in plan.trees]
-    kinds = (plan.streets, plan.base, plan.natural, plan.paved, plan.details)
-    streets, base, natural, paved, details = ([bent(patch) for patch in kind] for kind in kinds)
-    return Plan(streets, base, natural, paved, details, buildings, trees)
+def _bent_patches(world: World, patches: list[Patch]) -> list[Patch]:
+    rings = _bent(world, [patch.ring for patch in patches])
+    return [patch._replace(ring=ring) for patch, ring in zip(patches, rings, strict=True)]
+
+
+def _bent_building(world: World, building: Building) -> Building:
+    hole = building.hole
+    outline, *rings = _bent(world, [building.footprint, *(part.ring for part in building.parts)])
+    parts = [part._replace(ring=ring) for part, ring in zip(building.parts, rings, strict=True)]
+    return Building(outline, None if hole is None else warp(world, hole), parts)
+
+
+def _bent(world: World, rings: list[Points]) -> list[Points]:
+    """Rings of any lengths, warped all at once."""
+    if not rings:
+        return []
+    return np.split(warp(world, np.concatenate(rings)), np.cumsum([len(ring) for ring in rings])[:-1])
 
 
 @lru_cache(maxsize=64)
