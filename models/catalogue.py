@@ -1,4 +1,4 @@
-"""The networks by name, with the facts that a plan needs. No torch here, so that a driver can plan without importing it.
+"""The networks by name, with the facts that a plan needs. No torch here: a driver plans without importing it.
 
 ``models.reach`` derives stride and reach from each network itself; the contract tests hold this table to it.
 """
@@ -27,19 +27,34 @@ class Network:
     stride: int
     """Sides of its input are multiples of it, px."""
     before: int
-    """Exact reach up and left of a block whose edges lie on the stride, px."""
+    """Context above and left of a block with edges on the stride, px: the exact reach, rounded up to the stride."""
     after: int
-    """Exact reach down and right of such a block, px."""
+    """The same below and right, px."""
     structure: Mapping[str, str | int] = field(default_factory=dict)
     """Arguments that make this variant of the class; they decide stride and reach."""
     options: tuple[str, ...] = ("num_classes",)
     """Arguments left to the caller, positive integers: channel counts, which change neither stride nor reach."""
 
 
+_TERNAUS = ("num_classes", "filters")
+_RESNET = "resnet_unet:ResNetUNet"
+
 CATALOGUE = {
     network.name: network
     for network in (
-        Network("ternausnet11", "ternausnet:TernausNet11", stride=32, before=128, after=160, options=("filters",)),
+        Network("ternausnet11", "ternausnet:TernausNet11", 32, 128, 160, {"upsampling": "deconv3"}, _TERNAUS),
+        Network("ternausnet11-deconv4", "ternausnet:TernausNet11", 32, 160, 160, {"upsampling": "deconv4"}, _TERNAUS),
+        Network("ternausnet16", "ternausnet:TernausNet16", 32, 192, 192, {"upsampling": "bilinear"}, _TERNAUS),
+        Network("ternausnet16-deconv", "ternausnet:TernausNet16", 32, 192, 192, {"upsampling": "deconv4"}, _TERNAUS),
+        Network("albunet34", "ternausnet:AlbuNet34", 64, 640, 640, {"upsampling": "bilinear"}, _TERNAUS),
+        Network("albunet34-deconv", "ternausnet:AlbuNet34", 64, 640, 640, {"upsampling": "deconv4"}, _TERNAUS),
+        Network("unet", "unet:UNet", 16, 112, 112),
+        Network("unet-vgg16", "unet:VGG16UNet", 16, 144, 144),
+        *(
+            Network(f"unet-resnet{depth}{suffix}", _RESNET, 32, before, after, {"depth": depth, "decoder": decoder})
+            for depth, before, after in ((18, 288, 256), (34, 544, 512), (50, 288, 256))
+            for decoder, suffix in (("upsampling", ""), ("transpose", "-transpose"))
+        ),
     )
 }
 
