@@ -54,8 +54,11 @@ def two_rows(block: Block, size: tuple[float, float], gap: float = 0.0) -> Itera
     for flip, t0 in ((False, 0.0), (True, depth - half)):
         for s0, s1 in cuts(length, size, block.rng):
             lot = block.frame.cell((s0, t0, s1, t0 + half), flip)
+            front = lot.cell((0.0, 0.0, s1 - s0, half * 0.7))
             if block.holds(lot):
                 yield lot
+            elif block.holds(front):
+                yield front
 
 
 def yard(block: Block, lot: Frame) -> None:
@@ -81,7 +84,7 @@ def _house(block: Block, lot: Frame) -> None:
     rng, (width, depth), plan = block.rng, lot.size, block.plan
     side = min(block.shift(1.2, 4), width * 0.15)
     setback = min(block.shift(4, 9), depth * 0.28)
-    wide, deep = min(width - 2 * side, block.shift(9, 19)), min(depth * 0.55, block.shift(8, 15))
+    wide, deep = min(width - 2 * side, block.shift(10, 22)), min(depth * 0.58, block.shift(8, 17))
     left = block.shift(side, width - side - wide) if width - side - wide > side else side
     boxes = plots.boxes_at(plots.plan_shape(rng, wide, deep), left, setback)
     roof = plots.draw_roof(rng, block.style)

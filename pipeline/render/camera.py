@@ -53,7 +53,7 @@ def draw_camera(seed: int) -> Camera:
         gamma=float(rng.uniform(1.9, 2.4)),
         contrast=float(rng.uniform(1.0, 1.4)),
         saturation=float(rng.uniform(0.4, 0.95)),
-        noise=float(rng.uniform(0.8, 5.0)),
+        noise=float(rng.uniform(0.5, 3.5)),
         quality=int(rng.integers(70, 96)) if rng.random() < 0.5 else 0,
     )
 

@@ -56,8 +56,10 @@ def _bare(rng: np.random.Generator) -> Array:
     """Twigs: a broad dome that one mostly looks through."""
     radius, angle = _polar()
     dome = np.sqrt(np.clip(1 - radius**2, 0, 1))
-    rays = np.cos(angle * rng.integers(8, 13) + 3 * _rough(rng, 6.0)) > 0.55
-    holes = (_rough(rng, 1.0) > 0.35) | (rays & (_rough(rng, 1.5) > -0.4))
+    rays = np.cos(angle * rng.integers(8, 13) + 2 * _rough(rng, 6.0)) > 0.72
+    holes = (_rough(rng, 0.8) > 0.75 + 0.5 * radius) | (rays & (_rough(rng, 1.5) > -0.2))
     return (
-        np.where(holes & (radius < 0.95), 0.35 + 0.5 * dome + 0.1 * _rough(rng, 1.0), 0).clip(0, 1.2).astype(np.float32)
+        np.where(holes & (radius < 0.95), 0.45 + 0.4 * dome + 0.03 * _rough(rng, 1.0), 0)
+        .clip(0, 1.2)
+        .astype(np.float32)
     )

@@ -20,7 +20,7 @@ from pipeline.errors import InputError
 from pipeline.render.blocks import USES, Block
 from pipeline.render.elements import Building, Frame, Patch, Plan, Points
 from pipeline.render.materials import NUMBER
-from pipeline.render.plots import car, pick, pole, tone, tree
+from pipeline.render.plots import car, litter, pick, pole, scatter_trees, spots, tone, tree
 from pipeline.render.style import STYLES, Style
 
 Bounds = tuple[float, float, float, float]
@@ -80,6 +80,7 @@ def contents(world: World, bounds: Bounds) -> Plan:
     wide = (left - reach, bottom - reach, right + reach, top + reach)
     plan = Plan()
     for quarter in _quarters(world, wide):
+        plan.paved += _avenue_lines(world, quarter.key)
         for block in _block_numbers(world, quarter, wide):
             _extend(plan, _block_plan(world, quarter.key, block))
     return plan
@@ -165,6 +166,30 @@ def _axes(angle: float) -> NDArray[np.float64]:
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
+@lru_cache(maxsize=256)
+def _avenue_lines(world: World, key: tuple[int, int]) -> list[Patch]:
+    """Lines along the middle of the avenues around a quarter; each side draws its own, so most are double."""
+    quarter, rng = _quarter(world, *key), _rng(world, 9, *key)
+    middle = float(np.mean(world.habits.avenue)) / 2
+    if rng.random() < 0.35 or middle < 5:
+        return []
+    name, offset = str(rng.choice(["white_paint", "yellow_paint"])), middle - float(rng.uniform(0.1, 0.3))
+    found = []
+    for here, there in zip(quarter.ring, np.roll(quarter.ring, -1, axis=0), strict=True):
+        along = (there - here) / np.hypot(*(there - here))
+        out = np.array([along[1], -along[0]])
+        steps = np.arange(0, np.hypot(*(there - here)), 8.0)[:, None] * along + here
+        for start in steps:
+            line = (
+                start
+                + out * offset
+                + np.array([0, 8.0, 8.0, 0])[:, None] * along
+                + np.array([0, 0, 0.15, 0.15])[:, None] * out
+            )
+            found.append(Patch(line, NUMBER[name], 0.95, 0.0))
+    return _bent_patches(world, found)
+
+
 def _block_frame(world: World, quarter: Quarter, number: tuple[int, int]) -> Frame:
     along, across = _streets(world, quarter.key)
     (s0, s1), (t0, t1) = along[number[0]], across[number[1]]
@@ -194,10 +219,22 @@ def _block_plan(world: World, key: tuple[int, int], number: tuple[int, int]) -> 
     _pave_streets(plan, frame, style, kerb, (_rng(world, 8, *key), rng))
     inner = frame.cell((kerb, kerb, width - kerb, depth - kerb))
     walls = quarter.walls - np.array([0, 0, kerb])
-    USES[pick(rng, style.uses)](Block(inner, walls, style, rng, plan))
+    block = Block(inner, walls, style, rng, plan)
+    if not block.holds(inner):
+        _fill_corner(block)
+    USES[pick(rng, style.uses)](block)
     if style.street[0] >= 5.5 and rng.random() < 0.7:
         _street_furniture(plan, frame, style, rng)
     return _warped(world, _clipped(plan, quarter))
+
+
+def _fill_corner(block: Block) -> None:
+    """What lies under a block that an avenue cuts: its lots leave odd corners."""
+    width, depth = block.frame.size
+    block.plan.ground(block.frame.box(0, 0, width, depth), pick(block.rng, block.style.ground), tone(block.rng))
+    spots(block.plan, block.frame, ("grass", "soil", "lawn", "dry_grass", "gravel"), 0.6, block.rng)
+    litter(block.plan, block.frame, 0.2, block.rng)
+    scatter_trees(block.plan, block.frame, block.style, block.rng, block.style.trees * 0.25)
 
 
 def _pave_streets(
