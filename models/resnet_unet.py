@@ -47,6 +47,7 @@ class ResNetUNet(nn.Module):
     def __init__(self, depth: int = 34, decoder: str = "upsampling", num_classes: int = 1) -> None:
         super().__init__()
         self.encoder = ResNet(depth)
+        self.imagenet = f"resnet{depth}"
         block = {"upsampling": UpsamplingBlock, "transpose": TransposeBlock}[decoder]
         *skips, deepest = self.encoder.channels
         widths = zip((deepest, *DECODER_CHANNELS), (*reversed(skips), 0), DECODER_CHANNELS, strict=False)

@@ -37,6 +37,7 @@ class TernausNet11(nn.Module):
     """UNet11: a VGG11 encoder with a U-Net decoder (paper, figure 1)."""
 
     stride = 32
+    imagenet = "vgg11"
 
     def __init__(self, num_classes: int = 1, filters: int = 32, upsampling: str = "deconv3") -> None:
         super().__init__()
@@ -83,6 +84,7 @@ class TernausNet16(nn.Module):
     """UNet16: a VGG16 encoder, decoded by bilinear interpolation or transposed convolution."""
 
     stride = 32
+    imagenet = "vgg16"
 
     def __init__(self, num_classes: int = 1, filters: int = 32, upsampling: str = "bilinear") -> None:
         super().__init__()
@@ -124,13 +126,14 @@ class AlbuNet34(nn.Module):
     """AlbuNet: a ResNet34 encoder (Shvets et al. 2018, arXiv:1803.01207) and one more pooling, so stride 64."""
 
     stride = 64
+    imagenet = "resnet34"
 
     def __init__(self, num_classes: int = 1, filters: int = 32, upsampling: str = "bilinear") -> None:
         super().__init__()
         self.pool = nn.MaxPool2d(2, 2)
         self.encoder = ResNet(34)
         # The originals keep ImageNet's unused classifier. Frozen, because DistributedDataParallel waits for gradients.
-        self.encoder.fc = nn.Linear(512, 1000).requires_grad_(requires_grad=False)
+        self.encoder.fc = nn.Linear(512, 1000).requires_grad_(False)
         self.conv1 = nn.Sequential(self.encoder.conv1, self.encoder.bn1, self.encoder.relu, self.pool)
         self.conv2, self.conv3 = self.encoder.layer1, self.encoder.layer2
         self.conv4, self.conv5 = self.encoder.layer3, self.encoder.layer4

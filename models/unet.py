@@ -44,6 +44,7 @@ class VGG16UNet(nn.Module):
     """A VGG16 encoder without a centre block: the deepest features are those of conv5, at 1/16; channels 64 to 512."""
 
     stride = 16
+    imagenet = "vgg16"
 
     def __init__(self, num_classes: int = 1) -> None:
         super().__init__()
