@@ -1,4 +1,4 @@
-"""A GeoPackage 1.2 that QGIS opens styled: R-tree, embedded default style, provenance, the same bytes for the same rows."""
+"""A GeoPackage 1.2 that QGIS opens styled: R-tree, embedded default style, provenance; same rows, same bytes."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -15,11 +15,13 @@ from pipeline.footprints.finish import SCHEMA
 LAYER = "footprints"
 STYLES = """
 CREATE TABLE layer_styles (
-    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256),
-    f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN, description TEXT,
-    owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
+    f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
+    update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))
 )
 """
+"""QGIS's own table of styles, as it makes it."""
 
 
 def write(path: Path, rows: Iterable[pa.RecordBatch], metadata: Metadata) -> None:
@@ -50,11 +52,12 @@ def _embed_style(database: sqlite3.Connection, now: str) -> None:
     style = resources.files(__package__).joinpath("footprints.qml").read_text()
     database.execute(STYLES)
     database.execute(
-        "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         ("layer_styles", "attributes", "layer_styles", "QGIS styles", now, 0),
     )
     database.execute(
-        "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, styleSLD,"
-        " useAsDefault, description, owner, ui, update_time) VALUES ('', '', ?, 'geom', 'confidence', ?, '', 1, ?, '', NULL, ?)",
-        (LAYER, style, "Fill by confidence", now),
+        "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML,"
+        " styleSLD, useAsDefault, description, owner, update_time) VALUES ('', '', ?, 'geom', ?, ?, '', 1, ?, '', ?)",
+        (LAYER, "confidence", style, "Fill by confidence", now),
     )

@@ -1,4 +1,4 @@
-"""Probabilities as a Cloud-Optimised GeoTIFF, and per-scene masks in the Inria contest's form, read window by window."""
+"""Probabilities as a Cloud-Optimised GeoTIFF, and per-scene masks in the Inria contest's form; read by window."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +19,8 @@ Read = Callable[[Window], NDArray[np.uint8]]
 """Samples of a window of the mosaic, uint8 (h, w); 255 is no data."""
 STRIP = 512
 """Rows read at once, px: the height of a tile of the file."""
+TILED = {"driver": "GTiff", "dtype": "uint8", "count": 1, "tiled": True, "blockxsize": STRIP, "blockysize": STRIP}
+COG = {"compress": "DEFLATE", "predictor": "YES", "blocksize": STRIP, "resampling": "AVERAGE", "bigtiff": "IF_SAFER"}
 
 
 def write_cog(path: Path, mosaic: Mosaic, read: Read) -> None:
@@ -33,8 +35,7 @@ def write_cog(path: Path, mosaic: Mosaic, read: Read) -> None:
         plain = scratch.with_suffix(".plain.tif")
         try:
             _write_plain(plain, mosaic, read)
-            copy(plain, scratch, driver="COG", compress="DEFLATE", predictor="YES", blocksize=STRIP, resampling="AVERAGE",
-                 overviews="IGNORE_EXISTING", bigtiff="IF_SAFER")  # fmt: skip
+            copy(plain, scratch, driver="COG", **COG)
         finally:
             plain.unlink(missing_ok=True)
 
@@ -68,7 +69,7 @@ def write_masks(folder: Path, mosaic: Mosaic, read: Read, level: int) -> list[Pa
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for scene in mosaic.scenes:
-        paths.append(folder / f"{scene.path.stem}.tif")
+        paths.append(folder / f"{Path(scene.name).stem}.tif")
         with durable.replace(paths[-1]) as scratch:
             _write_mask(scratch, scene, mosaic, (read, level))
     return paths
@@ -86,9 +87,12 @@ def _write_mask(path: Path, scene: Scene, mosaic: Mosaic, source: tuple[Read, in
 
 def _profile(shape: tuple[int, int], affine: Affine, crs: str) -> dict[str, object]:
     return {
-        "driver": "GTiff", "dtype": "uint8", "count": 1, "height": shape[0], "width": shape[1], "transform": affine, "crs": crs,
-        "tiled": True, "blockxsize": STRIP, "blockysize": STRIP, "bigtiff": "if_safer",
-    }  # fmt: skip
+        **TILED,
+        "height": shape[0],
+        "width": shape[1],
+        "transform": affine,
+        "crs": crs,
+    }
 
 
 def _strips(height: int) -> list[Span]:

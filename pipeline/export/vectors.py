@@ -16,6 +16,7 @@ from pipeline.footprints.finish import SCHEMA
 Rows = Iterable[pa.RecordBatch]
 """Record batches of ``finish.SCHEMA``; iterated once for every format."""
 LAYER = "footprints"
+GEOMETRY = {"layer": LAYER, "geometry_name": "geometry", "geometry_type": "Polygon"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,13 @@ def stream(rows: Rows) -> pa.RecordBatchReader:
 
 
 def _flatgeobuf(path: Path, rows: Rows, metadata: Metadata) -> None:
-    pyogrio.write_arrow(
-        stream(rows), path, driver="FlatGeobuf", layer=LAYER, geometry_name="geometry", geometry_type="Polygon", crs=metadata.crs,
-        TITLE=metadata.title, DESCRIPTION=metadata.description, TEMPORARY_DIR=str(path.parent),
-    )  # fmt: skip
+    about = {"TITLE": metadata.title, "DESCRIPTION": metadata.description, "TEMPORARY_DIR": str(path.parent)}
+    pyogrio.write_arrow(stream(rows), path, driver="FlatGeobuf", crs=metadata.crs, layer_options=about, **GEOMETRY)
 
 
 def _geojson(path: Path, rows: Rows, metadata: Metadata) -> None:
-    pyogrio.write_arrow(
-        stream(rows), path, driver="GeoJSON", layer=LAYER, geometry_name="geometry", geometry_type="Polygon", crs=metadata.crs,
-        RFC7946="YES", COORDINATE_PRECISION=7, ID_FIELD="id", DESCRIPTION=metadata.description,
-    )  # fmt: skip
+    form = {"RFC7946": "YES", "COORDINATE_PRECISION": "7", "ID_FIELD": "id", "DESCRIPTION": metadata.description}
+    pyogrio.write_arrow(stream(rows), path, driver="GeoJSON", crs=metadata.crs, layer_options=form, **GEOMETRY)
 
 
 FORMATS = {

@@ -1,7 +1,7 @@
 """Which contour lines bound the same building, and what its samples say.
 
-Nodes are contour lines and inside runs of the array's rim. A run of inside samples along a row joins the two nodes that end
-it; since a hole's leftmost crossing has such a run on its left, every hole is joined to what surrounds it.
+Nodes are contour lines and inside runs of the array's rim. A run of inside samples along a row joins the two nodes
+that end it; since a hole's leftmost crossing has such a run on its left, every hole is joined to what surrounds it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.footprints.marching import NORTH, SOUTH, Bool, Int, Lines, Samples, Segments
 
 ENTRY_INSIDE = np.array([[0, 1], [1, 1], [1, 0], [0, 0]])
-"""(row, col) offset in its cell of the inside sample beside the side that a segment enters by: north, east, south, west."""
+"""(row, col) offset in its cell of the inside sample beside the side that a segment enters by: N, E, S, W."""
 EXIT_INSIDE = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
 """The same for the side that it leaves by."""
 NOWHERE = (1 << 31) - 1
@@ -118,12 +118,12 @@ def components(parts: Segments, lines: Lines, rim: Rim, runs: Runs, width: int) 
     one = np.concatenate([runs.first[apart], chains, chains, corner])
     other = np.concatenate([runs.last[apart], meets[0] + count, meets[1] + count, corner + rim.runs - 1])
     graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(count + rim.runs,) * 2)
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the inside samples that a block counts say of each component."""
+    """What the inside samples that a block counts say of each component; histograms hold only what occurs."""
 
     row: Int
     """Row of its first sample in the array; NOWHERE without one."""
@@ -131,10 +131,10 @@ class Statistics:
     """Its column."""
     pixels: Int
     """Number of samples."""
-    values: NDArray[np.uint8]
-    """Values of all samples, component after component, sorted within each."""
+    values: tuple[Int, Int]
+    """256 · component + value, sorted, and the number of samples with it."""
     scenes: tuple[Int, Int, Int]
-    """(component, scene, number of samples), sorted."""
+    """Component, scene, and the number of samples from it; sorted."""
 
     @classmethod
     def of(cls, samples: Samples, inside: Bool, runs: Runs, component: Int, scenes: Scenes) -> "Statistics":
@@ -148,20 +148,23 @@ class Statistics:
         row[owner[some]], col[owner[some]] = np.divmod(runs.start[some], width)
         pixels = np.bincount(owner, length, count).astype(np.int64)
         mine = inside[:-1, :-1]
-        # ^ the rows of the runs, in their order
-        of_sample = np.repeat(owner.astype(np.uint32 if count < 1 << 24 else np.uint64), length)
-        values = np.sort((of_sample << 8) | samples[:-1, :-1][mine]).astype(np.uint8)
+        of_sample = np.repeat(owner, length)
+        # ^ row-major, as the samples that a mask selects
+        values = _tally((of_sample << 8) + samples[:-1, :-1][mine], count << 8)
         return cls(row, col, pixels, values, _per_scene(of_sample, mine, scenes, pixels))
 
     def total(self, chosen: Int) -> Int:
         """Sum of the samples of some components."""
-        sums, ends = np.r_[0, np.cumsum(self.values, dtype=np.int64)], np.cumsum(self.pixels)
-        return np.asarray(sums[ends[chosen]] - sums[(ends - self.pixels)[chosen]])
+        pair, number = self.values
+        sums = np.bincount(pair >> 8, (pair & 255) * number, len(self.pixels))
+        # ^ float64 counts exactly up to 2⁵³: 3 · 10¹³ samples
+        return sums[chosen].astype(np.int64)
 
     def low(self, chosen: Int) -> Int:
         """10th percentile of the samples of some components: the least value that a tenth of them does not exceed."""
-        begin = (np.cumsum(self.pixels) - self.pixels)[chosen]
-        return self.values[begin + -(-self.pixels[chosen] // 10) - 1].astype(np.int64)
+        pair, number = self.values
+        before = (np.cumsum(self.pixels) - self.pixels)[chosen]
+        return pair[np.searchsorted(np.cumsum(number), before - (-self.pixels[chosen] // 10))] & 255
 
     def scene(self, chosen: Int) -> Int:
         """The scene that holds most samples of some components; the first of equals."""
@@ -172,11 +175,20 @@ class Statistics:
         return most[chosen]
 
 
-def _per_scene(of_sample: NDArray[np.integer], mine: Bool, scenes: Scenes, pixels: Int) -> tuple[Int, Int, Int]:
+def _tally(keys: Int, size: int) -> tuple[Int, Int]:
+    """Keys in 0..size that occur, sorted, and how often; by counting where that takes less memory than sorting."""
+    if size > 4 * len(keys) + (1 << 20):
+        return np.unique(keys, return_counts=True)
+    number = np.bincount(keys, minlength=size)
+    some = np.flatnonzero(number)
+    return some, number[some]
+
+
+def _per_scene(of_sample: Int, mine: Bool, scenes: Scenes, pixels: Int) -> tuple[Int, Int, Int]:
     """Number of samples by component and scene."""
-    if isinstance(scenes, int):
+    if not isinstance(scenes, np.ndarray):
         some = np.flatnonzero(pixels)
-        return some, np.full(len(some), scenes), pixels[some]
+        return some, np.full(len(some), int(scenes)), pixels[some]
     span = int(scenes.max()) + 1
-    pair, number = np.unique(of_sample.astype(np.int64) * span + scenes[mine], return_counts=True)
+    pair, number = _tally(of_sample * span + scenes[mine], len(pixels) * span)
     return pair // span, pair % span, number

@@ -1,8 +1,8 @@
 """From outlines to footprints: courtyards filled, outlines simplified or squared, small ones dropped, attributes added.
 
-Every step makes, from a building alone, another form of it. A form is accepted when it meets no form of a neighbour that is
-at most as far from the contour; otherwise the next nearer form is tried. Whether a form is accepted depends on the
-building and its neighbours only, so neither blocks nor their order show.
+Every step makes, from a building alone, another form of it. A form is accepted when it meets no form of a neighbour
+that is at most as far from the contour; otherwise the next nearer form is tried. Whether a form is accepted depends
+on the building and its neighbours only, so neither blocks nor their order show.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,15 +90,16 @@ def _shape(own: Buildings, other: Buildings, frame: Frame, shaping: Shaping) -> 
 
 
 def _centres(buildings: Buildings) -> Float:
-    return np.stack([buildings.col, buildings.row], axis=1) + 0.5
+    return np.stack([buildings.col, buildings.row], axis=1).astype(np.float64) + 0.5
 
 
 def _beside(other: Buildings, own: Buildings) -> Buildings:
     """Those of the others whose boxes come within some pixels of the own ones."""
     if not len(other) or not len(own):
         return Buildings.empty()
-    tree = shapely.STRtree(shapely.buffer(shapely.box(*shapely.bounds(own.polygons).T), 16))
-    return other.take(np.unique(tree.query(shapely.box(*shapely.bounds(other.polygons).T))[0]))
+    west, north, east, south = shapely.bounds(own.polygons).T
+    tree = shapely.STRtree(np.asarray(shapely.box(west - 16, north - 16, east + 16, south + 16)))
+    return other.take(np.unique(tree.query(np.asarray(shapely.box(*shapely.bounds(other.polygons).T)))[0]))
 
 
 def _fill(polygons: Polygons, metres: Float, least: float) -> Polygons:

@@ -32,7 +32,7 @@ class Frame:
 
     def _to_crs(self, points: Float) -> Float:
         scale, shift = np.array([self.affine.a, self.affine.e]), np.array([self.affine.c, self.affine.f])
-        return points * scale + shift
+        return np.asarray(points * scale + shift)
 
     def metres(self, places: Float) -> Float:
         """Size of a pixel on the ground, (n, 2) m along x and y, at (n, 2) places in mosaic pixels."""

@@ -1,12 +1,13 @@
 """Marching squares over uint8 samples, touching only the cells that the contour crosses.
 
-A cell is the square between four samples. A contour crosses a cell's sides where one end is inside (``sample >= level``) and
-the other is not; it runs with the inside on its left as seen on the screen (x right, y down), so that exteriors are
-counterclockwise once y points north. Every crossing is the entry of exactly one segment: segments and vertices are one.
+A cell is the square between four samples. A contour crosses a cell's sides where one end is inside (``sample >=
+level``) and the other is not; it runs with the inside on its left as seen on the screen (x right, y down), so that
+exteriors are counterclockwise once y points north. Every crossing is the entry of exactly one segment: segments and
+vertices are one.
 
-Neighbouring crossed cells are found without any search: to the east and west they are neighbours in the row-major list of
-crossed cells, and the i-th crossed lower side is the i-th crossed upper side of the row below.
-Lorensen and Cline, Marching Cubes, SIGGRAPH 1987; saddles are decided by the cell's mean as contourpy does.
+Neighbouring crossed cells are found without any search: to the east and west they are neighbours in the row-major
+list of crossed cells, and the i-th crossed lower side is the i-th crossed upper side of the row below. Lorensen and
+Cline, Marching Cubes, SIGGRAPH 1987; saddles are decided by the cell's mean as contourpy does.
 """
 
 from dataclasses import dataclass
@@ -94,26 +95,26 @@ def is_inside(samples: Samples, level: int) -> Bool:
     return (samples - np.uint8(level)) < np.uint8(NO_DATA - level)
 
 
-def crossed_cells(samples: Samples, level: int) -> Cells:
-    """The cells of ``samples`` (h, w) that have corners inside and outside."""
-    height, width = samples.shape
+def crossed_cells(inside: Bool) -> Cells:
+    """The cells between samples (h, w) that have corners inside and outside."""
+    height, width = inside.shape
     rows = max(STRIP // width, 1)
-    parts = [_crossed_in(samples[top : top + rows + 1], level) for top in range(0, height - 1, rows)]
-    index = [part.index + top * (width - 1) for part, top in zip(parts, range(0, height - 1, rows), strict=True)]
-    return Cells(np.concatenate(index), np.concatenate([part.code for part in parts]))
+    tops = range(0, height - 1, rows)
+    parts = [_crossed_in(inside[top : top + rows + 1].view(np.uint8), top * (width - 1)) for top in tops]
+    return Cells(np.concatenate([part.index for part in parts]), np.concatenate([part.code for part in parts]))
 
 
-def _crossed_in(samples: Samples, level: int) -> Cells:
-    inside = is_inside(samples, level).view(np.uint8)
+def _crossed_in(inside: NDArray[np.uint8], before: int) -> Cells:
+    """The crossed cells of a strip; ``before`` cells lie above it."""
     pairs = inside[:, :-1] + 2 * inside[:, 1:]
     codes = (pairs[:-1] + 4 * pairs[1:]).ravel()
     index = np.flatnonzero((codes - np.uint8(1)) < 14)
-    return Cells(index, codes[index])
+    return Cells(index + before, codes[index])
 
 
-def segments(samples: Samples, level: int) -> Segments:
-    """The directed segments of the contour at ``level - 1/2`` in ``samples`` (h, w)."""
-    cells = crossed_cells(samples, level)
+def segments(samples: Samples, inside: Bool, level: int) -> Segments:
+    """The directed segments of the contour at ``level - 1/2`` in ``samples`` (h, w), of which ``inside`` reach it."""
+    cells = crossed_cells(inside)
     row, col = np.divmod(cells.index, samples.shape[1] - 1)
     saddle = (cells.code == 9) | (cells.code == 6)
     first = np.arange(len(row)) + np.cumsum(saddle) - saddle
@@ -159,8 +160,8 @@ def _successors(
 def lines(parts: Segments) -> Lines:
     """Follow the segments into rings and chains.
 
-    One depth-first walk in C does it: a spine of extra nodes leads to every segment that can be a line's first one (chains
-    come in over the border; a ring's first cell is entered and left by its south or east side).
+    One depth-first walk in C does it: a spine of extra nodes leads to every segment that can be a line's first one
+    (chains come in over the border; a ring's first cell is entered and left by its south or east side).
     """
     successor = parts.successor
     count = len(successor)
@@ -186,7 +187,7 @@ def _walk(successor: Int, starts: Int) -> Int:
     pointers = np.r_[0, np.cumsum(degree)].astype(np.int32)
     graph = csr_array((np.ones(len(targets)), targets, pointers), shape=(count + spine,) * 2)
     order = depth_first_order(graph, count, return_predecessors=False)
-    return order[order < count].astype(np.int64)
+    return np.asarray(order[order < count], np.int64)
 
 
 def vertices(

@@ -1,8 +1,8 @@
 """Outlines of one block: whole buildings, and the pieces of those that go on beyond it.
 
-A block owns the cells whose upper left sample is its own; the mosaic's first row and column of blocks also own the cells that
-lead in from outside, where there is no data. Its own samples and one more row and column decide everything, so that
-both sides of a seam compute the same vertices and the same keys.
+A block owns the cells whose upper left sample is its own; the mosaic's first row and column of blocks also own the
+cells that lead in from outside, where there is no data. Its own samples and one more row and column decide
+everything, so that both sides of a seam compute the same vertices and the same keys.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def needs(window: Window) -> Window:
 
 
 def traced(active: Bool) -> Bool:
-    """Blocks whose outlines have to be traced when ``active`` ones hold data: those, and their upper and left neighbours.
+    """Blocks to trace: those of ``active`` that hold data, and their upper and left neighbours, which own the seams.
 
     Args:
         active: bool (blocks down, blocks across).
@@ -77,8 +77,8 @@ def _lead(scenes: Scenes, window: Window) -> Scenes:
 
 
 def _key(row: Int, col: Int, kind: Int | int) -> Int:
-    """A number for a grid edge, a cell or a seam's sample at a global (row, col) from -1 on, row-major; ``kind`` is 0..3."""
-    return ((row + 1) << 32) + ((col + 1) << 2) + kind
+    """A number for an edge, cell or seam sample at a global (row, col) from -1 on; row-major, ``kind`` is 0..3."""
+    return np.asarray(((row + 1) << 32) + ((col + 1) << 2) + kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class _Contour:
 
     @classmethod
     def of(cls, samples: Samples, inside: Bool, level: int, origin: tuple[int, int]) -> "_Contour":
-        parts = marching.segments(samples, level)
+        parts = marching.segments(samples, inside, level)
         lines = marching.lines(parts)
         points, edge = marching.vertices(samples, level, parts, origin)
         rim = Rim.of(inside)
@@ -135,7 +135,7 @@ class _Contour:
         return {"row": row, "col": col}
 
     def _lines_of(self, rank: Int) -> tuple[Int, Int]:
-        """The lines of ranked components, by rank, and their ranks. An exterior starts before its holes, and stays first."""
+        """The lines of ranked components and their ranks, by rank; an exterior starts, and stays, before its holes."""
         owner = rank[self.component[: len(self.lines.closed)]]
         chosen = np.flatnonzero(owner >= 0)
         chosen = chosen[np.argsort(owner[chosen], kind="stable")]
@@ -176,7 +176,7 @@ class _Contour:
             seam=seam,
             seam_owner=rank[seam_component],
             **self._place(statistics, chosen),
-            **_tallies(statistics, chosen, rank),
+            **_tallies(statistics, rank),
         )
 
     def _ends(self, chains: Int) -> tuple[Int, Int]:
@@ -225,15 +225,14 @@ def _ranks(chosen: Int, count: int) -> Int:
     return rank
 
 
-def _tallies(statistics: Statistics, chosen: Int, rank: Int) -> dict[str, Int]:
+def _tallies(statistics: Statistics, rank: Int) -> dict[str, Int]:
     """Histograms of pieces by value and by scene."""
-    index, _ = spread(np.r_[0, np.cumsum(statistics.pixels)], chosen)
-    owner = np.repeat(np.arange(len(chosen)), statistics.pixels[chosen])
-    pair, count = np.unique((owner << 8) + statistics.values[index], return_counts=True)
-    component, scene, number = statistics.scenes
-    mine = rank[component] >= 0
-    values = {"value": pair & 255, "count": count, "value_owner": pair >> 8}
-    return values | {"scene": scene[mine], "scene_count": number[mine], "scene_owner": rank[component][mine]}
+    pair, count = statistics.values
+    owner, of_scene = rank[pair >> 8], rank[statistics.scenes[0]]
+    mine, some = np.flatnonzero(owner >= 0), np.flatnonzero(of_scene >= 0)
+    values = {"value": pair[mine] & 255, "count": count[mine], "value_owner": owner[mine]}
+    _, scene, number = statistics.scenes
+    return values | {"scene": scene[some], "scene_count": number[some], "scene_owner": of_scene[some]}
 
 
 def close_rings(points: Float, offsets: Int) -> tuple[Float, Int]:

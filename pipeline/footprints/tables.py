@@ -64,7 +64,7 @@ def _array(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
     inner = batch.column(name).values
     if isinstance(inner, pa.FixedSizeListArray):
         return np.asarray(inner.values.to_numpy()).reshape(-1, inner.type.list_size)
-    values = inner.to_numpy()
+    values: NDArray[Any] = inner.to_numpy()
     return values.view(np.bool_) if name.rpartition(".")[2] in FLAGS else values
 
 
@@ -176,10 +176,9 @@ class Pieces(Table):
     @classmethod
     def empty(cls) -> "Pieces":
         """No piece."""
-        none = np.zeros(0, np.int64)
-        other = {field.name: none for field in fields(cls)}
-        special = {"points": np.zeros((0, 2)), "on_edge": np.zeros(0, np.bool_), "lines": np.zeros(1, np.int64)}
-        return cls(**{**other, **special})
+        columns: dict[str, Any] = {field.name: np.zeros(0, np.int64) for field in fields(cls)}
+        columns |= {"points": np.zeros((0, 2)), "on_edge": np.zeros(0, np.bool_), "lines": np.zeros(1, np.int64)}
+        return cls(**columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Join the pieces of buildings that reach over seams, by keys alone.
 
-A contour line that leaves a block over a grid edge goes on in the block where that edge is the head of a line; two pieces that
-share a run of inside samples along a seam belong to one building. Both are integers, so nothing is compared,
-snapped or united geometrically, and the result equals the contour of the whole mosaic.
+A contour line that leaves a block over a grid edge goes on in the block where that edge is the head of a line; two
+pieces that share a run of inside samples along a seam belong to one building. Both are integers, so nothing is
+compared, snapped or united geometrically, and the result equals the contour of the whole mosaic.
 
-A building is emitted as soon as every seam that it reaches has been seen from both sides: memory holds the open ones only.
+A building is emitted as soon as every seam that it reaches has been seen from both sides: memory holds the open ones
+only.
 """
 
 from collections import defaultdict
@@ -20,7 +21,7 @@ from pipeline.footprints.tables import Buildings, Float, Int, Outlines, Pieces, 
 from tiling.grid import BlockIndex
 
 
-class OpenSeam(PipelineError):
+class OpenSeam(PipelineError):  # noqa: N818 - a state of the pieces
     """A building reaches a block whose outlines were not given."""
 
 
@@ -138,38 +139,45 @@ def _tally(pieces: list[tuple[BlockIndex, Pieces, int]], names: tuple[str, str, 
     return np.bincount(np.concatenate(keys), np.concatenate(counts)).astype(np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A ring, or a chain that leaves its block."""
+
+    points: Float
+    """(n, 2) x, y."""
+    tail: int
+    """Head of the chain that continues it."""
+    least: int
+    """Key of its row-major first cell."""
+    turn: int
+    """Index of that vertex."""
+
+
 def _rings(pieces: list[tuple[BlockIndex, Pieces, int]]) -> list[Float]:
-    """Rings of a building, each from its row-major first cell on: the exterior first, then the holes by their first cells."""
-    chains: dict[int, tuple[Float, int, int, int]] = {}
+    """Rings of a building, each from its row-major first cell on and by that cell: the exterior comes first."""
+    chains: dict[int, _Line] = {}
     rings: list[tuple[int, Float]] = []
     for _, table, index in pieces:
-        for line in range(*np.searchsorted(table.owner, (index, index + 1))):
-            points = table.points[table.lines[line] : table.lines[line + 1]]
-            least, turn, head, tail = (
-                int(column[line]) for column in (table.least, table.turn, table.head, table.tail)
-            )
-            if head < 0:
-                rings.append((least, points))
+        for number in range(*np.searchsorted(table.owner, (index, index + 1))):
+            points = table.points[table.lines[number] : table.lines[number + 1]]
+            line = _Line(points, *(int(column[number]) for column in (table.tail, table.least, table.turn)))
+            if line.tail < 0:
+                rings.append((line.least, points))
             else:
-                chains[head] = points, tail, least, turn
-    rings += _linked(chains)
-    return [points for _, points in sorted(rings, key=lambda ring: ring[0])]
+                chains[int(table.head[number])] = line
+    return [points for _, points in sorted([*rings, *_linked(chains)], key=lambda ring: ring[0])]
 
 
-def _linked(chains: dict[int, tuple[Float, int, int, int]]) -> Iterator[tuple[int, Float]]:
-    """Rings made of open chains: (key of the first cell, points from it on)."""
+def _linked(chains: dict[int, _Line]) -> Iterator[tuple[int, Float]]:
+    """Rings made of chains: (key of the first cell, points from it on)."""
     while chains:
-        head = start = next(iter(chains))
-        parts, least = [], (1 << 62, 0)
-        length = 0
-        while True:
-            points, head, key, turn = chains.pop(head)
-            least = min(least, (key, length + turn))
-            parts.append(points)
-            length += len(points)
-            if head == start:
-                break
-        yield least[0], np.roll(np.concatenate(parts), -least[1], axis=0)
+        head, line = chains.popitem()
+        ring = [line]
+        while ring[-1].tail != head:
+            ring.append(chains.pop(ring[-1].tail))
+        starts = np.cumsum([0, *(len(line.points) for line in ring)])
+        least, first = min((line.least, start + line.turn) for line, start in zip(ring, starts, strict=False))
+        yield least, np.roll(np.concatenate([line.points for line in ring]), -first, axis=0)
 
 
 Rows = tuple[tuple[int, int], ...]
@@ -226,7 +234,9 @@ def weld(outlines: Iterable[tuple[BlockIndex, Path]], path: Path) -> Index:
         OpenSeam: a block that a building reaches is not among them.
     """
     welder, seen = Welder(), set()
-    owned, reaching, reached = defaultdict(list), defaultdict(list), defaultdict(set)
+    owned: dict[BlockIndex, list[tuple[int, int]]] = defaultdict(list)
+    reaching: dict[BlockIndex, list[tuple[int, int]]] = defaultdict(list)
+    reached: dict[BlockIndex, set[BlockIndex]] = defaultdict(set)
     with writing(path, Buildings.empty()) as write:
         for block, file in outlines:
             seen.add(block)
