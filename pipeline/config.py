@@ -69,7 +69,9 @@ def _bytes(value: object) -> object:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([A-Za-z]{0,3})", value.strip())
     unit = match and next((size for name, size in UNITS.items() if name.lower() == match[2].lower()), None)
     if not match or not unit:
-        raise PydanticCustomError("bytes", "{value} is not a size; write e.g. 8GiB or 500MB", {"value": repr(str(value))})
+        raise PydanticCustomError(
+            "bytes", "{value} is not a size; write e.g. 8GiB or 500MB", {"value": repr(str(value))}
+        )
     return int(float(match[1]) * unit)
 
 
@@ -115,9 +117,7 @@ Walltime = Annotated[
     str, _matching(r"(\d{1,3}-)?\d{1,3}:[0-5]\d:[0-5]\d", "is not a walltime; write HH:MM:SS or D-HH:MM:SS")
 ]
 OneLine = Annotated[str, _matching(r"[^\r\n\0]*", "must be one line")]
-Network = Annotated[
-    str, AfterValidator(_known_network), WithJsonSchema({"type": "string", "enum": list(CATALOGUE)})
-]
+Network = Annotated[str, AfterValidator(_known_network), WithJsonSchema({"type": "string", "enum": list(CATALOGUE)})]
 
 
 class Section(BaseModel):
@@ -129,7 +129,11 @@ class Section(BaseModel):
 class Pixels(Section):
     """How pixels become red, green and blue from 0 to 255, and which of them hold no data."""
 
-    bands: Annotated[tuple[int, int, int], Field(description="1-based numbers of the red, green and blue bands.")] = (1, 2, 3)
+    bands: Annotated[tuple[int, int, int], Field(description="1-based numbers of the red, green and blue bands.")] = (
+        1,
+        2,
+        3,
+    )
     scale: Auto[tuple[Finite, Finite]] = "auto"
     """[low, high] of the input that becomes 0..255 (linear, clipped); required for input that is not uint8."""
     nodata: Auto[float] = "auto"
@@ -139,7 +143,9 @@ class Pixels(Section):
     @classmethod
     def _from_one(cls, bands: tuple[int, int, int]) -> tuple[int, int, int]:
         if not all(1 <= band <= 65535 for band in bands):
-            raise PydanticCustomError("bands", "{bands} are not band numbers; they count from 1", {"bands": str(list(bands))})
+            raise PydanticCustomError(
+                "bands", "{bands} are not band numbers; they count from 1", {"bands": str(list(bands))}
+            )
         return bands
 
     @field_validator("scale")
@@ -391,7 +397,9 @@ def _at(key: str, sentence: str) -> PydanticCustomError:
 
 
 def _sentences(document: Document, model: type[BaseModel], error: ValidationError) -> list[str]:
-    details = [d for d in error.errors(include_url=False) if d["type"] != "default_factory_not_called"]  # follows another
+    details = [
+        d for d in error.errors(include_url=False) if d["type"] != "default_factory_not_called"
+    ]  # follows another
     told = [_sentence(document, model, detail) for detail in details]
     return [sentence for _, sentence in sorted(told)]
 
@@ -478,6 +486,8 @@ SENTENCES: dict[str, Callable[[ErrorDetails], str]] = {
     "less_than_equal": _must("is too large; the most is {le}"),
     "tuple_type": lambda error: f"must be a list; write [{error['input'] if isinstance(error['input'], str) else ''}]",
     "too_long": lambda error: f"has {error['ctx']['actual_length']} values; it takes {error['ctx']['max_length']}",
-    "too_short": lambda error: f"has {error['ctx']['actual_length']} values; it takes at least {error['ctx']['min_length']}",
+    "too_short": lambda error: (
+        f"has {error['ctx']['actual_length']} values; it takes at least {error['ctx']['min_length']}"
+    ),
     "model_type": lambda error: f"must be a section of keys, not {_shown(error['input'])}",
 }

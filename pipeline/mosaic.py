@@ -10,7 +10,9 @@ from affine import Affine
 
 from tiling.grid import Window
 
-CELLS_PER_SCENE = 8  # on average; a scene of the median size lies in 4 cells, and the index stays smaller than the scenes
+CELLS_PER_SCENE = (
+    8  # on average; a scene of the median size lies in 4 cells, and the index stays smaller than the scenes
+)
 
 
 @dataclass(frozen=True, slots=True)

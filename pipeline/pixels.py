@@ -7,7 +7,6 @@ may have more scenes than a process may have open files.
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,28 +16,19 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from pipeline.errors import PipelineError
 from pipeline.mosaic import Mosaic, Scene
+from pipeline.scenes.gdal import GDAL_OPTIONS
+from pipeline.scenes.remote import opened
+from pipeline.scenes.resample import Warp
 from tiling.grid import Span, Window
 
 FILL = (124, 116, 104)  # ImageNet's mean colour: about zero after normalisation, so that the network sees nothing there
-HANDLES = 16  # per thread: a tile meets at most a few scenes, and neighbours meet the same ones
-CACHE_BYTES = 128 << 20  # strips of a 5000 px scene that two neighbouring tiles share: 5000 · 2048 · 3 B = 30 MB, for 4 threads
-
-GDAL_OPTIONS: dict[str, str | int | bool] = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no sidecar files: a scene is one file, and none may point elsewhere
-    "GDAL_PAM_ENABLED": False,  # no .aux.xml either, neither read nor written beside the user's scenes
-    "GDAL_GEOREF_SOURCES": "INTERNAL",  # no world files
-    "GDAL_CACHEMAX": CACHE_BYTES,  # else 5 % of the machine, which no plan could state
-    "GDAL_NUM_THREADS": 1,  # blocks are read in parallel already
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff",  # a scene is fetched, never what lies beside it
-}
+HANDLES = 16  # per thread: a tile meets a few scenes, and its neighbours meet the same ones
 
 
 class SceneError(PipelineError):
@@ -83,9 +73,7 @@ def _intersection(one: Window, other: Window) -> Window:
     return Window(rows, cols)
 
 
-def _read_behind(
-    mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]
-) -> None:
+def _read_behind(mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
     """Fill from ``scene`` what the scenes before it left without data."""
     behind, there = np.empty_like(rgb), np.empty_like(valid)
     _read_scene(mosaic, scene, part, behind, there)
@@ -94,29 +82,44 @@ def _read_behind(
     valid |= there
 
 
-def _read_scene(
-    mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]
-) -> None:
+def _read_scene(mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
     """Read ``part`` (mosaic pixels) of one scene into ``rgb`` (h, w, 3) and ``valid`` (h, w)."""
-    rows, cols = part.within(scene.window)
-    window = RasterWindow.from_slices(rows, cols)
     try:
         with rasterio.Env(**GDAL_OPTIONS):
-            source = _source(mosaic, scene)
-            if scene.scale is None:
-                # GDAL writes straight into the interleaved array; a copy and a transpose would double the time
-                source.read(scene.bands, window=window, out=rgb.transpose(2, 0, 1))
-                valid[...] = _has_data(rgb, scene.nodata)
+            handle = _handles.get(mosaic, scene)
+            if handle.warp is not None:
+                handle.warp.read(part, lambda own: _read_new(handle.dataset, scene, own), rgb, valid)
             else:
-                values = np.moveaxis(source.read(scene.bands, window=window), 0, 2)
-                valid[...] = _has_data(values, scene.nodata)
-                rgb[...] = to_uint8(values, scene.scale)
-            if scene.masked or scene.resampled:
-                valid &= source.dataset_mask(window=window) != 0
+                rows, cols = part.within(scene.window)
+                _read_own(handle.dataset, scene, RasterWindow.from_slices(rows, cols), rgb, valid)
     except (RasterioError, OSError) as error:
-        _forget(mosaic, scene)
+        _handles.forget(scene)
         place = f"rows {part.rows.start}..{part.rows.stop}, columns {part.cols.start}..{part.cols.stop}"
         raise SceneError(f"{scene.path}: cannot be read at {place} of the mosaic: {_reason(error)}") from error
+
+
+def _read_new(dataset: Any, scene: Scene, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A window of a scene's own pixels, in new arrays."""
+    rgb, valid = np.empty((*window.shape, 3), np.uint8), np.empty(window.shape, bool)
+    slices = (slice(span.start, span.stop) for span in (window.rows, window.cols))
+    _read_own(dataset, scene, RasterWindow.from_slices(*slices), rgb, valid)
+    return rgb, valid
+
+
+def _read_own(
+    dataset: Any, scene: Scene, window: RasterWindow, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]
+) -> None:
+    """A window of a scene's own pixels, into ``rgb`` and ``valid``."""
+    if scene.scale is None:
+        # GDAL writes straight into the interleaved array; reading by band and transposing takes twice as long
+        dataset.read(scene.bands, window=window, out=rgb.transpose(2, 0, 1))
+        valid[...] = _has_data(rgb, scene.nodata)
+    else:
+        values = np.moveaxis(dataset.read(scene.bands, window=window), 0, 2)
+        valid[...] = _has_data(values, scene.nodata)
+        rgb[...] = to_uint8(values, scene.scale)
+    if scene.masked:
+        valid &= dataset.dataset_mask(window=window) != 0
 
 
 def _reason(error: BaseException) -> str:
@@ -143,26 +146,44 @@ def to_uint8(values: NDArray[Any], scale: tuple[float, float]) -> NDArray[np.uin
     return np.nan_to_num(np.clip(np.rint(scaled), 0, 255)).astype(np.uint8)
 
 
+@dataclass(frozen=True, slots=True)
+class _Handle:
+    """An open scene."""
+
+    dataset: Any
+    warp: Warp | None
+    window: Window
+
+    @classmethod
+    def to(cls, mosaic: Mosaic, scene: Scene) -> "_Handle":
+        dataset = opened(scene.path)
+        if not scene.resampled:
+            return cls(dataset, None, scene.window)
+        warp = Warp.to(mosaic, dataset.crs.to_wkt(), dataset.transform, dataset.shape, scene.window)
+        return cls(dataset, warp, scene.window)
+
+
 class _Handles(threading.local):
-    """This thread's open datasets, least recently used first."""
+    """This thread's open scenes, least recently used first."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.open: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+        self.open: OrderedDict[Scene, tuple[Affine, _Handle]] = OrderedDict()
 
-    def get(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
-        if self.pid != os.getpid():  # after a fork the parent's handles share its file positions
-            self.__init__()  # type: ignore[misc]
-        if key not in self.open:
-            self.open[key] = make()
-        self.open.move_to_end(key)
+    def get(self, mosaic: Mosaic, scene: Scene) -> _Handle:
+        if self.pid != os.getpid():  # after a fork, parent and child would share a file position
+            self.pid, self.open = os.getpid(), OrderedDict()
+        if scene not in self.open or self.open[scene][0] != mosaic.affine:
+            self.forget(scene)
+            self.open[scene] = mosaic.affine, _Handle.to(mosaic, scene)
+        self.open.move_to_end(scene)
         while len(self.open) > HANDLES:
-            self.open.popitem(last=False)[1].close()
-        return self.open[key]
+            self.forget(next(iter(self.open)))
+        return self.open[scene][1]
 
-    def forget(self, key: tuple[object, ...]) -> None:
-        if key in self.open:
-            self.open.pop(key).close()
+    def forget(self, scene: Scene) -> None:
+        if scene in self.open:
+            self.open.pop(scene)[1].dataset.close()
 
 
 _handles = _Handles()
@@ -170,42 +191,8 @@ _handles = _Handles()
 
 def close() -> None:
     """Close this thread's files."""
-    for key in list(_handles.open):
-        _handles.forget(key)
-
-
-def _key(mosaic: Mosaic, scene: Scene) -> tuple[object, ...]:
-    return (scene.path, scene.stamp, *((scene.window, mosaic.affine, mosaic.crs) if scene.resampled else ()))
-
-
-def _source(mosaic: Mosaic, scene: Scene) -> Any:
-    make = _warped if scene.resampled else _plain
-    return _handles.get(_key(mosaic, scene), lambda: make(mosaic, scene))
-
-
-def _forget(mosaic: Mosaic, scene: Scene) -> None:
-    _handles.forget(_key(mosaic, scene))
-
-
-def _plain(_: Mosaic, scene: Scene) -> Any:
-    return rasterio.open(scene.path, driver="GTiff", sharing=False)
-
-
-def _warped(mosaic: Mosaic, scene: Scene) -> Any:
-    """The scene on the mosaic's grid, bilinear, in a form whose pixels do not depend on the window that is read."""
-    source = _plain(mosaic, scene)
-    window = scene.window
-    return WarpedVRT(
-        source,
-        crs=mosaic.crs,
-        transform=mosaic.affine @ Affine.translation(window.cols.start, window.rows.start),
-        height=window.shape[0],
-        width=window.shape[1],
-        resampling=Resampling.bilinear,
-        src_nodata=scene.nodata,
-        add_alpha=True,
-        tolerance=0,  # every pixel is transformed exactly; the interpolation along lines depends on the window
-    )
+    for scene in list(_handles.open):
+        _handles.forget(scene)
 
 
 def area_mask(mosaic: Mosaic, window: Window) -> NDArray[np.bool_]:
@@ -218,7 +205,9 @@ def area_mask(mosaic: Mosaic, window: Window) -> NDArray[np.bool_]:
     part = shapely.clip_by_rect(_area(mosaic.area), *box)
     if part.is_empty or part.area == (box[2] - box[0]) * (box[3] - box[1]):
         return np.full(window.shape, not part.is_empty)
-    burnt = rasterize([part], out_shape=window.shape, transform=Affine.translation(cols.start, rows.start), dtype="uint8")
+    burnt = rasterize(
+        [part], out_shape=window.shape, transform=Affine.translation(cols.start, rows.start), dtype="uint8"
+    )
     return np.asarray(burnt, dtype=bool)
 
 

@@ -62,7 +62,9 @@ class Reader:
     def read(self, at: int, count: int, what: str) -> bytes:
         """``count`` bytes from ``at``; ``what`` names them in the sentence."""
         if at + count > self.size:
-            raise TiffError(f"is truncated: its {what} ends at byte {at + count:,}, the file at {self.size:,}; copy it again")
+            raise TiffError(
+                f"is truncated: its {what} ends at byte {at + count:,}, the file at {self.size:,}; copy it again"
+            )
         self.file.seek(at)
         data = self.file.read(count)
         if len(data) != count:
@@ -132,7 +134,9 @@ def _directories(reader: Reader) -> Iterator[dict[int, Entry]]:
     seen: set[int] = set()
     while at:
         if at in seen or len(seen) == DIRECTORIES_MAX:
-            raise TiffError(f"has {'directories in a loop' if at in seen else f'more than {DIRECTORIES_MAX} directories'}")
+            raise TiffError(
+                f"has {'directories in a loop' if at in seen else f'more than {DIRECTORIES_MAX} directories'}"
+            )
         seen.add(at)
         entries, at = _directory(reader, at)
         yield entries
@@ -239,9 +243,13 @@ class _Shape:
     def check(self) -> None:
         """Sizes must be positive and within the limits."""
         if min(self.height, self.width, *self.block, self.samples, self.planes) < 1:
-            raise TiffError(f"has no pixels: {self.width} × {self.height} px in blocks of {self.block[1]} × {self.block[0]}")
+            raise TiffError(
+                f"has no pixels: {self.width} × {self.height} px in blocks of {self.block[1]} × {self.block[0]}"
+            )
         if self.height * self.width > PIXELS_MAX:
-            raise TiffError(f"claims {self.width:,} × {self.height:,} px; the limit is {PIXELS_MAX:,} px a file: split it")
+            raise TiffError(
+                f"claims {self.width:,} × {self.height:,} px; the limit is {PIXELS_MAX:,} px a file: split it"
+            )
         if self.block_bytes > BLOCK_BYTES_MAX:
             raise TiffError(
                 f"has blocks of {self.block_bytes >> 20:,} MiB decoded; the limit is {BLOCK_BYTES_MAX >> 20} MiB: "

@@ -1,0 +1,106 @@
+"""Which files the scenes of a region are, and whether its output folder leaves them alone. Paths only; opens nothing."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from pipeline.config import is_remote
+
+SUFFIXES = frozenset({".tif", ".tiff"})
+
+Source = Path | str
+"""A file, or the URL of one."""
+
+
+def expand(entries: Sequence[str], hosts: Sequence[str], problems: list[str]) -> list[Source]:
+    """The scenes of files, folders, globs and URLs, sorted within each entry, each scene once.
+
+    ``hosts`` are those that URLs may name. Sentences on entries that give nothing go to ``problems``.
+    """
+    found: dict[str, Source] = {}
+    for entry in entries:
+        if is_remote(entry):
+            problem = remote_problem(entry, hosts)
+            problems += [f"{entry}: {problem}"] if problem else []
+            found |= {} if problem else {entry: entry}
+            continue
+        paths = list(_files(Path(entry)))
+        problems += [] if paths else [_nothing(entry)]
+        for path in paths:
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _files(entry: Path) -> Iterator[Path]:
+    if entry.is_dir():
+        yield from (path for path in sorted(entry.iterdir()) if path.suffix.lower() in SUFFIXES)
+    elif os.path.lexists(entry):
+        yield entry
+    else:
+        folder, pattern = _split_glob(entry)
+        # pathlib's glob would not follow links to folders, which is how archives are put together
+        names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+        yield from (folder / name for name in sorted(names) if not (folder / name).is_dir())
+
+
+def _split_glob(entry: Path) -> tuple[Path, str]:
+    """The folders that exist as written, and the pattern below them: brackets in a folder's name are no pattern."""
+    folder = next(parent for parent in entry.parents if parent.is_dir())
+    return folder, str(entry.relative_to(folder))
+
+
+def _nothing(entry: str) -> str:
+    if Path(entry).is_dir():
+        return f"{entry}: this folder holds no .tif or .tiff"
+    return f"{entry}: no {'file matches this pattern' if glob.has_magic(entry) else 'such file'}"
+
+
+def remote_problem(url: str, hosts: Sequence[str]) -> str | None:
+    """Why a scene that is not a local file is refused; None: it is allowed."""
+    parts = _split_url(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        return "is no local file; scenes are files, folders, globs, or https:// addresses of hosts that remote lists"
+    if parts.hostname not in {host.lower() for host in hosts}:
+        return f"is on {parts.hostname}, which remote does not list; to allow it: remote: [{parts.hostname}]"
+    return None
+
+
+def _split_url(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        return parts if parts.port is None or parts.port > 0 else None
+    except ValueError:
+        return None
+
+
+def output_problems(output: Path, scenes: Sequence[Source], entries: Sequence[str]) -> list[str]:
+    """Sentences on an output folder in which scenes would be lost, or that cannot be written."""
+    return [f"output {output}: {problem}" for problem in (*_overlap(output, scenes, entries), *_unwritable(output))]
+
+
+def _overlap(output: Path, scenes: Sequence[Source], entries: Sequence[str]) -> Iterator[str]:
+    """Outputs beside scenes would overwrite them, or be taken for scenes the next time. Links are followed first."""
+    real = output.resolve()
+    for scene in scenes:
+        if isinstance(scene, Path) and scene.resolve().is_relative_to(real):
+            yield f"the scene {scene} lies inside it; choose another folder"
+            return
+    for entry in entries:
+        if not is_remote(entry) and Path(entry).is_dir() and real.is_relative_to(Path(entry).resolve()):
+            yield f"it lies inside the scenes' folder {entry}; choose another folder, or list {entry}/*.tif"
+            return
+
+
+def _unwritable(output: Path) -> Iterator[str]:
+    folder = output
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        yield f"{folder} is not a folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield f"no permission to write in {folder}"
+    elif folder == output:
+        # a link at the place of an output would make us overwrite what it points to
+        yield from (f"{path.name} in it is a link; remove it" for path in sorted(output.iterdir()) if path.is_symlink())
