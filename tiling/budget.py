@@ -1,0 +1,127 @@
+"""The blocks whose tiles compute the fewest pixels within a memory limit.
+
+A tile is a block grown by the halo: large tiles waste little, and a rectangle may fit where a square does not. The pixels
+computed along an axis do not depend on the other axis, so those of a raster are the product of its two axes' sums.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from tiling.grid import round_up
+
+Pair = tuple[int, int]
+
+CHUNK_MAX = 512  # px; readers pan and zoom by chunk, and 512² px of compressed bytes are a comfortable request
+CHUNK_MIN = 128  # px; below it a scene falls into thousands of chunks, and each costs an index entry and a checksum
+
+
+class BudgetError(ValueError):
+    """No tile fits the limit; ``least`` is the smallest limit with which one does, in tile pixels."""
+
+    def __init__(self, limit: int, least: int) -> None:
+        super().__init__(f"a limit of {limit} tile pixels is too small for the halo; the least is {least}")
+        self.least = least
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """One axis of a raster divided into blocks."""
+
+    block: int
+    """Pixels of a block; the last one may be shorter."""
+    blocks: int
+    """Number of blocks."""
+    tile: int
+    """Pixels of the longest tile."""
+    computed: int
+    """Pixels of all tiles together."""
+
+    @classmethod
+    def of(cls, size: int, block: int, stride: int, halo: Pair) -> "Division":
+        """Blocks of ``block`` px, a multiple of ``stride``, whose tiles look ``halo`` (before, after) px further."""
+        before, after = (round_up(px, stride) for px in halo)
+        padded, blocks = round_up(size, stride), -(-size // block)
+        last = padded - (blocks - 1) * block
+        computed = padded + _capped_sum(block, block, blocks - 1, before) + _capped_sum(last, block, blocks - 1, after)
+        return cls(block, blocks, _longest_tile(padded, block, before, after), computed)
+
+
+def best_block(
+    shape: Pair, stride: int, halo: Pair, limit: int, *, largest: int | None = None, workers: int = 1
+) -> Pair:
+    """The block (height, width) in px, multiples of ``stride``, whose tiles compute the fewest pixels.
+
+    Args:
+        shape: (height, width) of the raster, px.
+        stride: of the network, px.
+        halo: context (before, after) of a block, px.
+        limit: most pixels of a tile, from the memory.
+        largest: most pixels of a block, so that little is lost with it; None: no such limit.
+        workers: at least so many blocks, as far as the stride allows, so that every worker has one.
+
+    Raises:
+        BudgetError: not even the smallest tile fits.
+    """
+    rows, cols = (list(divisions(size, stride, halo)) for size in shape)
+    fitting = [pair for pair in product(rows, cols) if pair[0].tile * pair[1].tile <= limit]
+    if not fitting:
+        raise BudgetError(limit, min(axis.tile for axis in rows) * min(axis.tile for axis in cols))
+    down, across = min(fitting, key=lambda pair: _badness(pair, largest, workers))
+    return down.block, across.block
+
+
+def computed(shape: Pair, block: Pair, stride: int, halo: Pair) -> int:
+    """Pixels of all tiles when a raster of ``shape`` is divided into ``block``; wanted are shape[0] · shape[1]."""
+    down, across = (Division.of(size, side, stride, halo) for size, side in zip(shape, block, strict=True))
+    return down.computed * across.computed
+
+
+def divisions(size: int, stride: int, halo: Pair) -> Iterator[Division]:
+    """Every even division of an axis of ``size`` px into storable blocks, from one block to the smallest.
+
+    There are about 2 · sqrt(size / stride) of them: 360 for a million pixels.
+    """
+    strides = -(-size // stride)
+    blocks = 1
+    while blocks <= strides:
+        even = -(-strides // blocks)
+        yield Division.of(size, _storable(even, stride), stride, halo)
+        blocks = -(-strides // (even - 1)) if even > 1 else strides + 1
+        # ^ the next number of blocks that makes them shorter
+
+
+def inner_chunk(block: int) -> int:
+    """The largest divisor of a block's side (px) that is at most ``CHUNK_MAX``."""
+    return next(chunk for chunk in range(min(block, CHUNK_MAX), 0, -1) if block % chunk == 0)
+
+
+def _storable(strides: int, stride: int) -> int:
+    """The least side from ``strides`` · ``stride`` px on, in whole strides, that divides into usable chunks."""
+    side = strides * stride
+    while side > CHUNK_MAX and inner_chunk(side) < CHUNK_MIN:
+        side += stride
+    return side
+
+
+def _badness(pair: tuple[Division, Division], largest: int | None, workers: int) -> tuple[int, ...]:
+    """What is minimised, in this order: unmet wishes, pixels computed, number of blocks, elongation."""
+    down, across = pair
+    idle = max(0, workers - down.blocks * across.blocks)
+    excess = max(0, down.block * across.block - largest) if largest else 0
+    pixels, blocks = down.computed * across.computed, down.blocks * across.blocks
+    return idle, excess, pixels, blocks, abs(down.block - across.block), down.block
+
+
+def _capped_sum(first: int, step: int, count: int, cap: int) -> int:
+    """The sum of min(cap, first + k · step) over k = 0 … count - 1."""
+    below = min(max(-(-(cap - first) // step), 0), count)
+    return below * first + step * below * (below - 1) // 2 + cap * (count - below)
+
+
+def _longest_tile(padded: int, block: int, before: int, after: int) -> int:
+    """The longest tile: its length is concave in the block's index, so it is next to where clipping begins or ends."""
+    last = -(-padded // block) - 1
+    turning = (before // block, before // block + 1, (padded - after) // block - 1, (padded - after) // block)
+    indices = {min(max(index, 0), last) for index in turning}
+    return max(min((i + 1) * block + after, padded) - max(i * block - before, 0) for i in indices)
