@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dask
 from distributed import Client, LocalCluster
 
 from pipeline import machine
 from pipeline.config import Region
+from pipeline.plan import worker_count
 
 # Tasks that may run on a worker beside the one that holds the device: reading ahead, storing, tracing outlines.
 THREADS_BESIDE_DEVICE = 3
@@ -29,15 +30,15 @@ SETTINGS = {
 
 
 @contextmanager
-def connect(region: Region, workers: int, scratch: Path) -> Iterator[Client]:
+def connect(region: Region) -> Iterator[Client]:
     """A Dask client of the workers that ``cluster`` asks for; they end with the context."""
     kinds = {"local": local}
-    with kinds[region.cluster.kind](workers, scratch) as client:
+    with kinds[region.cluster.kind](worker_count(region)) as client:
         yield client
 
 
 @contextmanager
-def local(workers: int, scratch: Path) -> Iterator[Client]:
+def local(workers: int) -> Iterator[Client]:
     """Worker processes on this machine, on loopback, without a dashboard."""
     threads = max(1, machine.cores() // workers)
     settings = SETTINGS | {
@@ -45,6 +46,7 @@ def local(workers: int, scratch: Path) -> Iterator[Client]:
         "distributed.nanny.pre-spawn-environ.MKL_NUM_THREADS": threads,
     }
     with (
+        TemporaryDirectory(prefix="seamless-footprints-") as scratch,
         dask.config.set(settings),
         LocalCluster(
             n_workers=workers,
@@ -55,7 +57,7 @@ def local(workers: int, scratch: Path) -> Iterator[Client]:
             worker_dashboard_address=None,
             resources={"device": 1},
             memory_limit=0,
-            local_directory=str(scratch),
+            local_directory=scratch,
             silence_logs=logging.CRITICAL,
             preload="pipeline.worker",
         ) as cluster,

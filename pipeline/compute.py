@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import BlocksFailed
+from pipeline.footprints import outline
 from pipeline.graph import Crew, Finished, Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
 from pipeline.plan import Plan
@@ -18,22 +19,12 @@ from tiling.grid import BlockIndex
 Flags = NDArray[np.bool_]
 
 
-def _with_needs(flags: Flags) -> tuple[Flags, Flags, Flags, Flags]:
-    """Views of padded ``flags`` for each block and the three neighbours whose samples its outline reads."""
-    return flags[:-1, :-1], flags[:-1, 1:], flags[1:, :-1], flags[1:, 1:]
-
-
-def _padded(flags: Flags, value: bool) -> Flags:
-    """``flags`` with one more row and column: what lies beyond the mosaic."""
-    return np.pad(flags, ((0, 1), (0, 1)), constant_values=value)
-
-
 @dataclass(slots=True)
 class Ledger:
     """The state of every block: all that the driver remembers of a region, a few bytes for each."""
 
     final: Flags
-    """bool (blocks + 1): samples will not change any more in this run: stored, without data, or given up."""
+    """bool (blocks + 1, for what lies beyond the mosaic): samples will not change any more in this run: stored, without data, or given up."""
     wanted: Flags
     """bool (blocks): its outline can hold something, because it or a neighbour that it reads is active."""
     outlined: Flags
@@ -44,8 +35,8 @@ class Ledger:
     @classmethod
     def resume(cls, plan: Plan, journal: Journal) -> "Ledger":
         """Start from what the journal holds."""
-        wanted = np.logical_or.reduce(_with_needs(_padded(plan.active, value=False)))
-        ledger = cls(_padded(~plan.active, value=True), wanted, np.zeros_like(plan.active))
+        final = np.pad(~plan.active, ((0, 1), (0, 1)), constant_values=True)
+        ledger = cls(final, outline.traced(plan.active), np.zeros_like(plan.active))
         for block in journal.blocks(SAMPLES):
             ledger.final[block.row, block.col] = True
         for block in journal.blocks(OUTLINE):
@@ -58,7 +49,9 @@ class Ledger:
 
     def outlines(self) -> Iterator[BlockIndex]:
         """Blocks whose outline can be traced now."""
-        return _indices(np.logical_and.reduce([*_with_needs(self.final), self.wanted, ~self.outlined]))
+        final = self.final
+        neighbours = final[:-1, 1:] & final[1:, :-1] & final[1:, 1:]
+        return _indices(self.wanted & ~self.outlined & final[:-1, :-1] & neighbours)
 
     def freed(self, block: BlockIndex) -> list[BlockIndex]:
         """Blocks whose outline can be traced now that the samples of ``block`` are final."""

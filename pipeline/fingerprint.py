@@ -2,8 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from models.weights import Weights
@@ -12,22 +10,8 @@ from pipeline.mosaic import Mosaic
 
 # The form of what is stored; raised when a new version of the project would store something else.
 FORMAT = 1
-# Scenes are tens of megabytes and hundreds of files: their head (all headers), tail and evenly spread samples tell them apart.
-PIECE = 1 << 16
-PIECES = 18
 # Keys that may change between a run and its resumption: they say where and how fast, not what.
 INDIFFERENT = {"name", "output", "cluster", "memory", "on_error", "remote", "scenes"}
-
-
-def digest_of(path: Path) -> str:
-    """Digest of a file's size and of pieces spread over it."""
-    size = path.stat().st_size
-    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
-    with path.open("rb") as file:
-        for index in range(PIECES):
-            file.seek(max(0, size - PIECE) * index // (PIECES - 1))
-            digest.update(file.read(PIECE))
-    return digest.hexdigest()
 
 
 def of(region: Region, mosaic: Mosaic, weights: Weights) -> dict[str, Any]:
@@ -36,10 +20,8 @@ def of(region: Region, mosaic: Mosaic, weights: Weights) -> dict[str, Any]:
     settings["model"].pop("weights")
     settings["inference"].pop("device")
     if region.area is not None:
-        settings["area"] = digest_of(region.area)
-    with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(digest_of, (scene.path for scene in mosaic.scenes)))
-    scenes = {f"scenes.{scene.path.name}": digest for scene, digest in zip(mosaic.scenes, digests, strict=True)}
+        settings["area"] = hashlib.sha256(mosaic.area or b"").hexdigest()
+    scenes = {f"scenes.{scene.name}": scene.stamp for scene in mosaic.scenes}
     return {"format": FORMAT, "weights": weights.sha256, "crs": mosaic.crs, **flat(settings), **scenes}
 
 

@@ -31,6 +31,8 @@ class Job:
     """``samples``, ``outline`` or ``finish``."""
     block: BlockIndex
     """Of which block."""
+    argument: Any = field(default=None, compare=False)
+    """What its task needs besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Crew:
     def start(self, job: Job) -> None:
         """Start a job; it comes back through ``finished``."""
         self._attempts[job] += 1
-        future = _SUBMIT[job.stage](self.client, job.block)
+        future = _SUBMIT[job.stage](self.client, job)
         self._running[job] = future
         future.add_done_callback(lambda done: self._ended.put((job, done)))
 
@@ -143,30 +145,30 @@ class Crew:
             return None
         return Finished(job, error=error or RuntimeError(f"{job} was {future.status}"))
 
-    def each(self, stage: str, blocks: Iterable[BlockIndex]) -> Iterator[Finished]:
-        """Run one independent job per block, a bounded number at a time."""
-        waiting = iter(blocks)
+    def each(self, jobs: Iterable[Job]) -> Iterator[Finished]:
+        """Run independent jobs, a bounded number at a time."""
+        waiting = iter(jobs)
         while True:
-            while self.has_room and (block := next(waiting, None)):
-                self.start(Job(stage, block))
+            while self.has_room and (job := next(waiting, None)):
+                self.start(job)
             if not self.busy or self.stop.overdue:
                 return
             yield from self.finished()
 
 
-def _submit_samples(client: Client, block: BlockIndex) -> Future:
+def _submit_samples(client: Client, job: Job) -> Future:
     """Read, infer, store. Only ``infer`` needs the device: tasks with resources are never queued."""
-    tile = client.submit(tasks.read, block, pure=False)
+    tile = client.submit(tasks.read, job.block, pure=False)
     samples = client.submit(tasks.infer, tile, pure=False, resources={"device": 1}, priority=1)
     return client.submit(tasks.keep, tile, samples, pure=False, priority=2)
 
 
-def _submit_outline(client: Client, block: BlockIndex) -> Future:
-    return client.submit(tasks.outline, block, pure=False, priority=3)
+def _submit_outline(client: Client, job: Job) -> Future:
+    return client.submit(tasks.outline, job.block, pure=False, priority=3)
 
 
-def _submit_finish(client: Client, block: BlockIndex) -> Future:
-    return client.submit(tasks.finish, block, pure=False)
+def _submit_finish(client: Client, job: Job) -> Future:
+    return client.submit(tasks.finish, job.argument, pure=False)
 
 
 _SUBMIT = {"samples": _submit_samples, "outline": _submit_outline, "finish": _submit_finish}

@@ -18,8 +18,11 @@ from pipeline.errors import InputError
 from pipeline.footprints.shaping import Shaping
 from pipeline.machine import GIB, MIB
 from pipeline.mosaic import Mosaic
+from pipeline.picture import Album
 from pipeline.store import SAMPLE_MAX
-from tiling import budget
+try:
+    from tiling import budget
+except ImportError: budget=None
 from tiling.grid import Axis, BlockIndex, Grid, round_up
 
 # The published threshold of TernausNet (Iglovikov & Shvets 2018, section III), for weights that carry no calibrated one.
@@ -96,7 +99,7 @@ class Plan:
     shaping: Shaping
     """How samples become footprints."""
     active: NDArray[np.bool_]
-    """bool (blocks down, blocks across): blocks that meet a scene and the area."""
+    """bool (blocks down, blocks across): blocks that meet the area, or a scene where there is no area."""
     projection: Projection
     """What it will need."""
 
@@ -107,8 +110,32 @@ class Plan:
 
     @property
     def probabilities(self) -> Path:
-        """The Zarr store of samples."""
-        return self.output / "probability.zarr"
+        """The Zarr store of samples, until it is published."""
+        return self.work / "probability.zarr"
+
+    def outline_path(self, block: BlockIndex) -> Path:
+        """A block's outlines."""
+        return self.work / "outlines" / f"{block}.arrow"
+
+    @property
+    def welded(self) -> Path:
+        """The buildings that reach over seams."""
+        return self.work / "welded.arrow"
+
+    def footprint_path(self, block: BlockIndex) -> Path:
+        """A block's finished footprints."""
+        return self.work / "footprints" / f"{block}.arrow"
+
+    @property
+    def album(self) -> Album:
+        """The blocks' thumbnails."""
+        return Album(self.work / "thumbnails", self.grid)
+
+    @property
+    def skipped(self) -> int:
+        """Pixels of the blocks that are not looked at: outside the area if there is one, else without a scene."""
+        heights, widths = (np.array([len(axis.span(i)) for i in range(axis.blocks)]) for axis in (self.grid.rows, self.grid.cols))
+        return int(heights @ ~self.active @ widths)
 
     def blocks(self) -> Iterator[BlockIndex]:
         """The active blocks, row by row."""
@@ -129,7 +156,6 @@ def make(region: Region, mosaic: Mosaic, weights: Weights, engine: Engine, remem
         InputError: the memory limit or ``tiles`` leave no room for a tile.
     """
     limit = memory_limit(region)
-    workers = worker_count(region, engine)
     halo = _halo(region, engine)
     block = remembered or _block(region, mosaic, engine, halo, limit)
     grid = Grid(*(Axis(size, side, engine.facts.stride, *halo) for size, side in zip(mosaic.shape, block, strict=True)))
@@ -142,7 +168,7 @@ def make(region: Region, mosaic: Mosaic, weights: Weights, engine: Engine, remem
         engine=engine,
         shaping=Shaping.of(region.footprints, level(region, weights)),
         active=active,
-        projection=_project(grid, active, engine, workers),
+        projection=_project(grid, active, engine, worker_count(region)),
     )
 
 
@@ -161,11 +187,11 @@ def memory_limit(region: Region) -> int:
     return min(DEFAULT_MEMORY, int(0.6 * machine.memory()))
 
 
-def worker_count(region: Region, engine: Engine) -> int:
-    """Workers of a local cluster: one per GPU, or one that uses every core (the network is parallel inside)."""
+def worker_count(region: Region) -> int:
+    """Worker processes on this machine: one per GPU, or one that uses every core, because the network is parallel inside."""
     if region.cluster.workers != "auto":
         return int(region.cluster.workers)
-    return max(1, machine.gpus()) if engine.device == "cuda" else 1
+    return max(1, machine.gpus()) if region.inference.device in ("auto", "cuda") else 1
 
 
 def _halo(region: Region, engine: Engine) -> tuple[int, int]:
@@ -195,17 +221,20 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
 
 
 def _active(mosaic: Mosaic, grid: Grid) -> NDArray[np.bool_]:
-    """The blocks that meet a scene and the area: bool (blocks down, blocks across)."""
+    """The blocks that have to be looked at: bool (blocks down, blocks across).
+
+    Without an area, those that meet a scene; with one, those that meet it, so that pixels in and outside it are told apart.
+    """
+    if mosaic.area is not None:
+        to_blocks = Affine.scale(grid.cols.block, grid.rows.block)
+        meets_area = rasterize([from_wkb(mosaic.area)], grid.blocks, transform=to_blocks, all_touched=True, dtype="uint8")
+        return np.asarray(meets_area, dtype=bool)
     meets_scene = np.zeros(grid.blocks, dtype=bool)
     for scene in mosaic.scenes:
         window = scene.window.clip(grid.shape)
         rows, cols = grid.rows.spans_over(window.rows), grid.cols.spans_over(window.cols)
         meets_scene[rows.start : rows.stop, cols.start : cols.stop] = True
-    if mosaic.area is None:
-        return meets_scene
-    to_blocks = Affine.scale(grid.cols.block, grid.rows.block)
-    meets_area = rasterize([from_wkb(mosaic.area)], grid.blocks, transform=to_blocks, all_touched=True, dtype="uint8")
-    return meets_scene & meets_area.astype(bool)
+    return meets_scene
 
 
 def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, workers: int) -> Projection:

@@ -1,50 +1,20 @@
 """What a run tells while it works: a bar on a terminal, a line a minute in a batch log, JSON lines in run.log."""
 
-import json
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from pipeline.graph import Finished
-from pipeline.plan import Plan
+from pipeline.log import Log, now
 
 # A batch log is read afterwards: one line a minute shows the pace and does not drown the rest, s.
 LOG_INTERVAL = 60.0
-
-
-def now() -> str:
-    """UTC, ISO 8601, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@dataclass(slots=True)
-class Log:
-    """``run.log``: one JSON object a line, UTC, appended to by every run of the output."""
-
-    path: Path
-    """The file."""
-    _file: IO[str] | None = None
-
-    def write(self, event: str, **facts: Any) -> None:
-        """Append one event."""
-        if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps({"time": now(), "event": event, **facts}) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 @dataclass(slots=True)

@@ -3,15 +3,16 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from pipeline import cluster, config, fingerprint, machine, plan, publish, report, survey, workspace
-from pipeline.compute import Computation
-from pipeline.errors import BlocksFailed, InputError, Interrupted, PipelineError
+from pipeline import cluster, config, export, fingerprint, plan, report, survey, workspace
+from pipeline.errors import BlocksFailed, PipelineError
 from pipeline.graph import Crew, Stop
-from pipeline.plan import Plan
+from pipeline.log import Log
+from pipeline.produce import Production
 from pipeline.progress import Progress, terminal
 from pipeline.trial import Request
 
@@ -41,29 +42,67 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and answer with the exit code; everything foreseen ends in a sentence, never in a traceback."""
     options = parse(arguments)
-    console = terminal(options.quiet)
     try:
-        return run(options, Progress(console, quiet=options.quiet))
+        return run(options)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.exit_code
 
 
-def run(options: argparse.Namespace, progress: Progress) -> int:
-    """Load, survey, plan, compute, publish."""
+def run(options: argparse.Namespace) -> int:
+    """Load, survey, plan, connect, produce."""
     region = config.load(options.region, options.set)
     mosaic = survey.survey(region)
-    request = Request.of(region, mosaic)
+    request = Request.of(region)
     if options.dry_run:
-        print(report.table(plan.make(region, mosaic, request.weights, request.answer())))
+        print(report.table(plan.make(region, mosaic, request.weights, request.answer(), None)))
         return 0
     print_ = fingerprint.of(region, mosaic, request.weights)
+    export.check(region.output)
     with workspace.hold(region.output) as space:
+        progress = Progress(Log(region.output / "run.log"), terminal(options.quiet), options.quiet)
         if options.overwrite:
             space.clear()
         if space.finished(print_):
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
             return 0
-        with stoppable() as stop, cluster.connect(region, space.work) as client:
-            crew = Crew(client, stop)
-            return produce(space, region, mosaic, request, crew, progress)
+        production = Production(region, mosaic, request, print_, space, progress)
+        with stoppable() as stop, cluster.connect(region) as client:
+            return conclude(production.run(Crew(client, stop)), production)
+
+
+def conclude(content: Mapping[str, Any], production: Production) -> int:
+    """Tell what was made.
+
+    Raises:
+        BlocksFailed: not all of it.
+    """
+    output = production.region.output
+    production.progress.say(report.closing(content, output))
+    if content["failed_blocks"]:
+        listed = "\n  ".join(f"{block}: {reason}" for block, reason in content["failed_blocks"].items())
+        raise BlocksFailed(f"{output}: finished, but {len(content['failed_blocks'])} blocks failed:\n  {listed}")
+    return 0
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """SIGTERM and SIGINT ask to stop; a second one ends at once."""
+    stop = Stop()
+
+    def handle(number: int, _: object) -> None:
+        if stop.requested is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.request()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,18 +7,23 @@ as block indices only.
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoints import load
-from models.predictor import DeviceMemoryError, Predictor
 from models.weights import describe
 from pipeline import pixels, store
+from pipeline.footprints import finish as finishing
+from pipeline.footprints import outline as outlines
+from pipeline.footprints import weld
+from pipeline.footprints.ground import Frame
 from pipeline.journal import Seal
 from pipeline.plan import Plan
-from tiling.grid import BlockIndex, Span, Window, round_up
+from tiling.grid import BlockIndex, Grid, Span, Window, round_up
+
+if TYPE_CHECKING:
+    from models.predictor import Predictor
 
 _context: dict[str, Plan] = {}
 
@@ -35,8 +40,11 @@ def current() -> Plan:
 
 
 @lru_cache(maxsize=1)
-def predictor() -> Predictor:
+def predictor() -> "Predictor":
     """The network of the plan, loaded once per process on the device that the plan names."""
+    from models.checkpoints import load  # noqa: PLC0415 - torch: the driver knows the tasks but must not pay for it
+    from models.predictor import Predictor  # noqa: PLC0415
+
     engine = current().engine
     weights = describe(engine.weights)
     network = load(engine.weights, engine.network)
@@ -92,6 +100,8 @@ def read(block: BlockIndex) -> Tile:
     wanted = inside & scene.valid[window.within(seen)]
     predicted, outside = int(wanted.sum()), int(window.area - inside.sum())
     counts = Counts(predicted, window.area - predicted - outside, outside)
+    if predicted:
+        plan.album.keep(block, scene.rgb[window.within(seen)])
     rgb = pad(scene.rgb, tile.shape) if predicted else None
     return Tile(block, rgb, wanted, counts, time.perf_counter() - started)
 
@@ -117,7 +127,7 @@ def _samples(rgb: NDArray[np.uint8], seen: Window, window: Window) -> NDArray[np
     """Run the network on the tile ``seen`` and keep ``window``; a tile that the device cannot hold is halved."""
     try:
         return predictor().samples(rgb)[window.within(seen)].copy()
-    except DeviceMemoryError:
+    except MemoryError:
         halves = split(window, current().grid.rows.stride)
         if len(halves) < 2:
             raise
@@ -180,3 +190,68 @@ def keep(tile: Tile, samples: Samples) -> Stored:
     seal = Seal.of(store.shard_path(plan.probabilities, tile.block))
     seconds = {"read": tile.seconds, "infer": samples.seconds, "store": time.perf_counter() - started}
     return Stored(tile.counts, seal, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A block's file that is durable: outlines or finished footprints."""
+
+    seal: Seal | None
+    """Of the file."""
+    seconds: dict[str, float]
+    """Time by stage, s."""
+
+    def line(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return asdict(self)
+
+
+def outline(block: BlockIndex) -> Written:
+    """Trace a block's outlines from its samples and the first row and column of its neighbours'.
+
+    Raises:
+        DamagedBlock: stored samples do not read back.
+    """
+    started = time.perf_counter()
+    plan = current()
+    window = plan.grid.window(block)
+    seen = outlines.needs(window).clip(plan.grid.shape)
+    samples = store.read(plan.probabilities, seen, plan.grid)
+    traced = outlines.trace(samples, window, plan.shaping.level, scene_numbers(plan, window))
+    path = plan.outline_path(block)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    traced.save(path)
+    return Written(Seal.of(path), {"outline": time.perf_counter() - started})
+
+
+def finish(sources: weld.Sources) -> Written:
+    """Make a block's footprints from its outlines, those beside it, and the welded buildings."""
+    started = time.perf_counter()
+    plan = current()
+    paths = {block: plan.outline_path(block) for block in (sources.block, *sources.beside)}
+    scenes = tuple(scene.name for scene in plan.mosaic.scenes)
+    frame = Frame(plan.mosaic.affine, plan.mosaic.crs, scenes)
+    files = finishing.Files(paths, plan.welded)
+    batch = finishing.finish(sources, files, frame, plan.shaping)
+    path = plan.footprint_path(sources.block)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    finishing.save(batch, path)
+    return Written(Seal.of(path), {"finish": time.perf_counter() - started})
+
+
+def readers(block: BlockIndex, grid: Grid) -> list[BlockIndex]:
+    """The blocks whose outlines read samples of ``block``: itself and its upper and left neighbours."""
+    near = (BlockIndex(block.row - up, block.col - left) for up in (0, 1) for left in (0, 1))
+    return [reader for reader in near if reader in grid]
+
+
+def scene_numbers(plan: Plan, window: Window) -> NDArray[np.uint32] | int:
+    """Number of the scene that each pixel of a window is taken from, as far as the scenes' windows tell; one for all if it is one."""
+    over = plan.mosaic.scenes_over(window)
+    places = {scene: number for number, scene in enumerate(plan.mosaic.scenes)} if len(over) > 1 else {}
+    if not places:
+        return plan.mosaic.scenes.index(over[0]) if over else 0
+    numbers = np.zeros(window.shape, dtype=np.uint32)
+    for scene in reversed(over):
+        numbers[scene.window.intersection(window).within(window)] = places[scene]
+    return numbers

@@ -6,7 +6,9 @@ import threading
 
 def _warm() -> None:
     """Import what the first task needs while the driver still reads headers."""
-    from pipeline import tasks  # noqa: F401, PLC0415 - the import is the point
+    import models.checkpoints
+    import models.predictor
+    import pipeline.tasks  # noqa: F401
 
 
 # Ctrl-C in a terminal reaches the whole process group; the driver alone decides when its workers end.

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import fingerprint, lease
-from pipeline.durable import replace
+from pipeline.durable import replace, sync
 from pipeline.errors import OutputError
 from pipeline.journal import Journal, Seal
-from pipeline.progress import now
+from pipeline.log import now
 from tiling.grid import BlockIndex
 
 JOURNAL = "journal.jsonl"
+STORE = "probability.zarr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +75,43 @@ class Workspace:
                 "undo the change, choose another output, or start anew with --overwrite"
             )
 
+    def publish_store(self, finished: Path) -> None:
+        """Move the store of probabilities to its final place."""
+        final = self.output / STORE
+        if final.exists():
+            shutil.rmtree(final)
+        finished.rename(final)
+        sync(self.output)
+
+    def unpublish(self, unfinished: Path) -> None:
+        """Take a published store back into work, when blocks of it are to be computed again."""
+        final = self.output / STORE
+        if final.exists() and not unfinished.exists():
+            final.rename(unfinished)
+
+    def tidy(self) -> None:
+        """Remove what only an unfinished run needs."""
+        for path in self._contents():
+            remove(path)
+
     def clear(self) -> None:
         """Remove what earlier runs made; other files in the folder stay."""
         report = read_json(self.output / "run.json") or {}
         made = {"probability.zarr", "run.json", "run.log", "preview.png", "report.html", *report.get("files", ())}
-        for path in (self.output / name for name in sorted(made)):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        for path in self.work.iterdir():
-            if path.name != "lease":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in [*(self.output / name for name in sorted(made)), *self._contents()]:
+            remove(path)
+
+    def _contents(self) -> list[Path]:
+        """Everything in the work folder but the lease."""
+        return [path for path in self.work.iterdir() if path.name != "lease"]
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

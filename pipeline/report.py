@@ -1,0 +1,88 @@
+"""What a run says about itself: the plan as a table, run.json, the closing summary."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.compute import Ledger
+from pipeline.journal import SAMPLES, Journal, Seal
+from pipeline.machine import GIB
+from pipeline.plan import Plan
+from pipeline.store import SAMPLE_MAX
+
+LIBRARIES = ("torch", "rasterio", "zarr", "dask", "distributed", "shapely", "pyogrio", "pyarrow", "numpy")
+
+
+def table(plan: Plan) -> str:
+    """The plan for people, one fact a line."""
+    facts = plan_facts(plan)
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in facts.items())
+
+
+def plan_facts(plan: Plan) -> dict[str, str]:
+    """The plan's facts by name, as text."""
+    need, engine, grid = plan.projection, plan.engine, plan.grid
+    rows, cols = grid.shape
+    ratio = need.computed / need.wanted if need.wanted else 0.0
+    return {
+        "region": plan.name,
+        "mosaic": f"{rows} × {cols} px, {len(plan.mosaic.scenes)} scenes",
+        "blocks": f"{int(plan.active.sum())} of {len(grid)} hold a scene, {grid.rows.block} × {grid.cols.block} px each",
+        "tile": f"{need.tile[0]} × {need.tile[1]} px, halo {grid.rows.before} before and {grid.rows.after} after",
+        "network": f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}",
+        "computed": f"{need.computed / 1e6:.1f} Mpx for {need.wanted / 1e6:.1f} Mpx wanted ({ratio:.2f})",
+        "threshold": f"{plan.shaping.level / SAMPLE_MAX:.3f}",
+        "workers": str(need.workers),
+        "memory": f"{need.ram / GIB:.1f} GiB at most, all processes",
+        "device memory": f"{need.device / GIB:.1f} GiB a worker",
+        "disk": f"{need.disk / GIB:.2f} GiB at most",
+        "output": str(plan.output),
+    }
+
+
+def counts(plan: Plan, journal: Journal, ledger: Ledger) -> dict[str, int]:
+    """Where every pixel of the mosaic went; the parts add up to the whole."""
+    total = plan.grid.shape[0] * plan.grid.shape[1]
+    parts = {"predicted": 0, "no_data": 0, "outside": 0}
+    for (stage, _), line in journal.done.items():
+        if stage == SAMPLES:
+            for name in parts:
+                parts[name] += line["counts"][name]
+    failed = sum(plan.grid.window(block).area for block in ledger.failed)
+    parts["no_data" if plan.mosaic.area is None else "outside"] += plan.skipped
+    return {"pixels": total, **parts, "failed": failed}
+
+
+def summary(plan: Plan, journal: Journal, ledger: Ledger, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of run.json."""
+    return {
+        "name": plan.name,
+        "status": "failed blocks" if ledger.failed else "done",
+        **facts,
+        "versions": {"seamless-footprints": version("seamless-footprints"), "python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
+        "fingerprint": journal.head["fingerprint"],
+        "began": journal.head["began"],
+        "threshold": plan.shaping.level / SAMPLE_MAX,
+        "plan": plan_facts(plan),
+        "counts": counts(plan, journal, ledger),
+        "failed_blocks": {str(block): reason for block, reason in sorted(ledger.failed.items())},
+    }
+
+
+def closing(content: Mapping[str, Any], output: Path) -> str:
+    """The last words: what was found, in which time, and where it lies."""
+    pixels, seconds = content["counts"], content["seconds"]["wall"]
+    found = f"{content['footprints']} footprints in {seconds:.1f} s, {pixels['predicted'] / 1e6:.1f} Mpx predicted"
+    rest = ", ".join(f"{pixels[name] / 1e6:.1f} Mpx {name.replace('_', ' ')}" for name in ("no_data", "outside", "failed") if pixels[name])
+    paths = "\n".join(f"  {output / name}" for name in (*content["files"], "probability.zarr", "run.json"))
+    return f"{found}{', ' + rest if rest else ''}\n{paths}"
+
+
+def seals(output: Path, paths: Mapping[str, Path]) -> dict[str, dict[str, int]]:
+    """Size and checksum of each output file, by its name within the folder."""
+    found = {str(path.relative_to(output)): Seal.of(path) for path in paths.values()}
+    return {name: {"size": seal.size, "crc": seal.crc} for name, seal in found.items() if seal}
