@@ -48,10 +48,8 @@ class Part(NamedTuple):
 class Building(NamedTuple):
     """One footprint and the roofed parts that cover it."""
 
-    footprint: Points
-    """(N, 2) outer ring, m."""
-    hole: Points | None
-    """(N, 2) ring of the courtyard, or None."""
+    footprint: shapely.Polygon
+    """m, with its courtyard if there is one."""
     parts: list[Part]
     """Together they cover the footprint exactly."""
 
@@ -148,13 +146,9 @@ class Plan:
         self.details.append(Patch(ring, NUMBER[material], tone, height))
 
 
-def outline(boxes: list[Box]) -> tuple[Points, Points | None]:
-    """Outer ring and at most one courtyard of a union of local rectangles that hang together."""
-    if len(boxes) == 1:
-        s0, t0, s1, t1 = boxes[0]
-        return np.array([(s0, t0), (s1, t0), (s1, t1), (s0, t1), (s0, t0)]), None
+def outline(boxes: list[Box]) -> shapely.Polygon:
+    """The union of local rectangles that hang together."""
     union = shapely.union_all([shapely.box(*box) for box in boxes]).simplify(0)
     if not isinstance(union, shapely.Polygon):
         raise TypeError(f"the parts of a building do not hang together: {boxes}")
-    hole = np.asarray(union.interiors[0].coords) if union.interiors else None
-    return np.asarray(union.exterior.coords), hole
+    return union

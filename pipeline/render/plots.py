@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.random import Generator
 
 from pipeline.render.elements import Box, Building, Frame, Part, Plan, Tree, outline
@@ -60,9 +61,8 @@ def draw_roof(rng: Generator, style: Style, eave: float | None = None) -> Roof:
 
 def build(plan: Plan, frame: Frame, boxes: list[Box], roof: Roof, mains: int = 1) -> None:
     """Add one building of local rectangles: `mains` that do not overlap, then wings that do not either."""
-    ring, hole = outline(boxes)
     parts = [_part(frame, box, roof, int(number >= mains)) for number, box in enumerate(boxes)]
-    plan.buildings.append(Building(frame.at(ring), None if hole is None else frame.at(hole), parts))
+    plan.buildings.append(Building(shapely.transform(outline(boxes), frame.at), parts))
 
 
 def _part(frame: Frame, box: Box, roof: Roof, layer: int) -> Part:

@@ -103,9 +103,7 @@ def _painted_grid(window: Window, sun: Sun) -> Grid:
 
 def _footprints(buildings: list[Building], window: Window) -> NDArray[np.object_]:
     """Polygons that meet the window."""
-    shapes = np.array(
-        [shapely.Polygon(b.footprint, [b.hole] if b.hole is not None else None) for b in buildings], object
-    )
+    shapes = np.array([building.footprint for building in buildings], object)
     return np.asarray(shapes[shapely.intersects(shapes, window.polygon)] if len(shapes) else shapes, object)
 
 

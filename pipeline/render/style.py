@@ -21,7 +21,7 @@ class Style:
     bend: float
     """Largest slope of the smooth warp that bends streets, as a ratio."""
     uses: Weights
-    """What blocks are used for, see `blocks.USES`."""
+    """What blocks are used for, see `uses.USES`."""
     frontage: Range
     """Width of a lot along the street, m."""
     height: Range
@@ -56,7 +56,7 @@ STYLES: dict[str, Style] = {
         avenue=(11, 18),
         bend=0.1,
         uses=mix("detached 8, terrace 4, slabs 1.2, park 0.7, sport 0.3, wood 0.3, field 0.3, retail 0.3"),
-        frontage=(14, 24),
+        frontage=(13, 22),
         height=(3, 6.5),
         roofs=mix("gable 6, hip 4, flat 1, shed 0.3"),
         pitched=mix("tile_red 4, tile_orange 2, tile_brown 4, tile_dark 4, slate 2, metal_grey 0.4"),
@@ -73,7 +73,7 @@ STYLES: dict[str, Style] = {
         avenue=(12, 22),
         bend=0.12,
         uses=mix("detached 12, slabs 0.8, park 0.5, wood 1, retail 0.8, sport 0.3, bare 0.3, halls 0.3"),
-        frontage=(15, 28),
+        frontage=(13, 22),
         height=(2.8, 5),
         roofs=mix("hip 6, gable 6, flat 0.6"),
         pitched=mix(
@@ -175,8 +175,8 @@ STYLES: dict[str, Style] = {
         leaves=mix("leaf 3, leaf_dark 4, leaf_light 1"),
     ),
     "industrial": Style(  # halls, yards, car parks
-        quarter=450,
-        block=((120, 240), (80, 140)),
+        quarter=560,
+        block=((90, 190), (64, 120)),
         street=(8, 13),
         avenue=(14, 26),
         bend=0.04,

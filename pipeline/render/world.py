@@ -17,11 +17,12 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.render.blocks import USES, Block
+from pipeline.render.blocks import Block
 from pipeline.render.elements import Building, Frame, Patch, Plan, Points
 from pipeline.render.materials import NUMBER
 from pipeline.render.plots import car, litter, pick, pole, scatter_trees, spots, tone, tree
 from pipeline.render.style import STYLES, Style
+from pipeline.render.uses import USES
 
 Bounds = tuple[float, float, float, float]
 WAVE = 430.0
@@ -313,7 +314,7 @@ def _warped(world: World, plan: Plan) -> Plan:
         _bent_patches(world, plan.natural),
         _bent_patches(world, plan.paved),
         _bent_patches(world, plan.details),
-        [_bent_building(world, building) for building in plan.buildings],
+        _bent_buildings(world, plan.buildings),
         [tree._replace(place=place) for tree, place in zip(plan.trees, places, strict=True)],
     )
 
@@ -323,11 +324,27 @@ def _bent_patches(world: World, patches: list[Patch]) -> list[Patch]:
     return [patch._replace(ring=ring) for patch, ring in zip(patches, rings, strict=True)]
 
 
-def _bent_building(world: World, building: Building) -> Building:
-    hole = building.hole
-    outline, *rings = _bent(world, [building.footprint, *(part.ring for part in building.parts)])
-    parts = [part._replace(ring=ring) for part, ring in zip(building.parts, rings, strict=True)]
-    return Building(outline, None if hole is None else warp(world, hole), parts)
+def _bent_buildings(world: World, buildings: list[Building]) -> list[Building]:
+    """Warped buildings. A wall that two share in part bends a little differently for each: the later one gives way."""
+    if not buildings:
+        return []
+    drawn = np.array([building.footprint for building in buildings])
+    shapes = shapely.transform(drawn, lambda points: warp(world, points))
+    first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    for i, j in zip(first, second, strict=True):
+        if i < j and shapely.area(shapely.intersection(shapes[i], shapes[j])) > 0:
+            shapes[j] = _largest(shapely.difference(shapes[j], shapes[i]))
+    rings = iter(_bent(world, [part.ring for building in buildings for part in building.parts]))
+    return [
+        Building(shape, [part._replace(ring=next(rings)) for part in building.parts])
+        for shape, building in zip(shapes, buildings, strict=True)
+    ]
+
+
+def _largest(shape: shapely.Geometry) -> shapely.Polygon:
+    """The largest piece; what is cut off are slivers of a few mm."""
+    pieces: list[shapely.Polygon] = list(shapely.get_parts(shape))
+    return max(pieces, key=lambda piece: float(piece.area))
 
 
 def _bent(world: World, rings: list[Points]) -> list[Points]:
