@@ -4,41 +4,30 @@ Descriptions below are the reference documentation and the JSON schema (``config
 """
 
 import re
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
-    Tag,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 import models
 from models.catalogue import CATALOGUE
-from pipeline import yamlnodes
-from pipeline.errors import InputError
-from pipeline.yamlnodes import Document, Key, Scalar, dotted
+from pipeline.yamlmodel import Auto, Section, at, load_model, no_choice
+from pipeline.yamlnodes import Scalar
 from tiling.grid import round_up
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     f"{prefix}i{end}": 1 << 10 * (power + 1) for power, prefix in enumerate("KMGT") for end in ("B", "")
 }
-
-
-def _is_auto(value: object) -> str:
-    return "auto" if value == "auto" else "value"
 
 
 def _absolute(value: object) -> object:
@@ -77,8 +66,15 @@ def _bytes(value: object) -> object:
 
 def _known_network(name: str) -> str:
     if name not in CATALOGUE:
-        raise PydanticCustomError("network", "{sentence}", {"sentence": _no_choice(name, list(CATALOGUE))})
+        raise PydanticCustomError("network", "{sentence}", {"sentence": no_choice(name, list(CATALOGUE))})
     return name
+
+
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """At least one, each once."""
+    if not values:
+        raise PydanticCustomError("some", "is empty; it takes at least one value")
+    return tuple(dict.fromkeys(values))
 
 
 def _matching(pattern: str, sentence: str) -> AfterValidator:
@@ -92,8 +88,6 @@ def _matching(pattern: str, sentence: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-T = TypeVar("T")
-Auto = Annotated[Annotated[Literal["auto"], Tag("auto")] | Annotated[T, Tag("value")], Discriminator(_is_auto)]
 FilePath = Annotated[Path, BeforeValidator(_absolute)]
 Source = Annotated[str, BeforeValidator(_source)]
 Bytes = Annotated[
@@ -112,18 +106,13 @@ Name = Annotated[
 Host = Annotated[
     str, _matching(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", "is not a host name; write e.g. data.example.org")
 ]
+Format = Literal["gpkg", "parquet", "flatgeobuf", "geojson"]
 Device = Annotated[str, _matching(r"auto|cpu|cuda(:\d{1,3})?", "is not a device; use auto, cpu, cuda or cuda:N")]
 Walltime = Annotated[
     str, _matching(r"(\d{1,3}-)?\d{1,3}:[0-5]\d:[0-5]\d", "is not a walltime; write HH:MM:SS or D-HH:MM:SS")
 ]
 OneLine = Annotated[str, _matching(r"[^\r\n\0]*", "must be one line")]
 Network = Annotated[str, AfterValidator(_known_network), WithJsonSchema({"type": "string", "enum": list(CATALOGUE)})]
-
-
-class Section(BaseModel):
-    """A mapping of the YAML file: frozen, and it knows all its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Pixels(Section):
@@ -189,7 +178,7 @@ class Tiles(Section):
     size: Auto[Annotated[int, Field(ge=1, le=1 << 20)]] = "auto"
     """Side of a tile in px, a multiple of the model's stride; auto: the best fit for the memory."""
     halo: Auto[Annotated[int, Field(ge=0, le=1 << 16)]] = "auto"
-    """Context on each side of a block in px, rounded up to the model's stride; auto: the network's reach, which makes tiling seamless."""
+    """Context on each side of a block in px, rounded up to the stride; auto: the network's reach, which is seamless."""
 
 
 class Inference(Section):
@@ -218,13 +207,8 @@ class FootprintOptions(Section):
     """true: right-angled outlines."""
     split: bool = False
     """true: buildings that touch are separated where the probability has a clear valley."""
-    formats: Annotated[tuple[Literal["gpkg", "parquet", "flatgeobuf", "geojson"], ...], Field(min_length=1)] = ("gpkg",)
+    formats: Annotated[tuple[Format, ...], AfterValidator(_some)] = ("gpkg",)
     """Files that are written: gpkg, parquet, flatgeobuf, geojson."""
-
-    @field_validator("formats")
-    @classmethod
-    def _once(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(formats))
 
 
 class ProbabilityOptions(Section):
@@ -256,7 +240,7 @@ class Cluster(Section):
     """Where the work is done."""
 
     kind: Literal["local", "cuda", "slurm", "address"] = "local"
-    """local: this machine; cuda: one worker per GPU of this machine; slurm: batch jobs; address: a running Dask scheduler."""
+    """local: this machine; cuda: one worker per GPU of it; slurm: batch jobs; address: a running Dask scheduler."""
     workers: Auto[Annotated[int, Field(ge=1, le=100_000)]] = "auto"
     """Number of workers; auto: what fits the machine (local, cuda), 1 job (slurm), those that are there (address)."""
     gpus: Annotated[int, Field(ge=0, le=64)] | None = None
@@ -288,9 +272,9 @@ class Cluster(Section):
     def _belongs(self) -> "Cluster":
         for key in sorted(self.model_fields_set & CLUSTER_KEYS.keys()):
             if self.kind not in CLUSTER_KEYS[key]:
-                raise _at(key, f"belongs to cluster.kind {' or '.join(CLUSTER_KEYS[key])}, not {self.kind}; remove it")
+                raise at(key, f"belongs to cluster.kind {' or '.join(CLUSTER_KEYS[key])}, not {self.kind}; remove it")
         if self.kind == "address" and self.address is None:
-            raise _at("address", "is missing; cluster.kind address needs it, e.g. address: tls://10.0.0.5:8786")
+            raise at("address", "is missing; cluster.kind address needs it, e.g. address: tls://10.0.0.5:8786")
         return self
 
 
@@ -299,9 +283,9 @@ class Region(Section):
 
     name: Name = Field(examples=["banepa"])
     """Names the region in its outputs."""
-    scenes: Annotated[tuple[Source, ...], Field(min_length=1)] = Field(examples=["[scenes/*.tif]"])
-    """GeoTIFF files, folders of them, or globs; they form one mosaic. Where scenes overlap, the first one listed wins."""
-    output: FilePath = Field(default=None, validate_default=False, json_schema_extra={"default": "out/<name>"})  # type: ignore[assignment]
+    scenes: Annotated[tuple[Source, ...], AfterValidator(_some)] = Field(examples=["[scenes/*.tif]"])
+    """GeoTIFF files, folders of them, or globs; they form one mosaic, in which the first scene with data wins."""
+    output: FilePath = Field(examples=["out/banepa"])
     """Folder of the outputs; default: out/<name>."""
     area: FilePath | None = None
     """Vector file with polygons, any CRS that it declares; only what lies inside is processed."""
@@ -325,9 +309,12 @@ class Region(Section):
     @model_validator(mode="before")
     @classmethod
     def _default_output(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "output" not in data and isinstance(data.get("name"), Scalar):
-            return {**data, "output": Scalar.of(f"out/{data['name']}", data["name"].base)}
-        return data
+        """Where it is not given, it is made from the name (any, where that is missing)."""
+        if not isinstance(data, dict) or "output" in data:
+            return data
+        name = data.get("name")
+        base = name.base if isinstance(name, Scalar) else Path()
+        return {**data, "output": Scalar.of(f"out/{name if isinstance(name, str) else 'x'}", base)}
 
     @field_validator("tiles")
     @classmethod
@@ -346,148 +333,15 @@ def _check_size(size: int, halo: int | Literal["auto"], name: str) -> None:
     if size % stride:
         low = size // stride * stride
         nearest = " and ".join(str(n) for n in (low, low + stride) if n)
-        raise _at("size", f"{size} is not a multiple of {stride}; nearest are {nearest}")
+        raise at("size", f"{size} is not a multiple of {stride}; nearest are {nearest}")
     if size < least:
-        raise _at("size", f"{size} leaves nothing inside a halo of {before} + {after} px; the least is {least}")
+        raise at("size", f"{size} leaves nothing inside a halo of {before} + {after} px; the least is {least}")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Region:
-    """The region that a YAML file describes; ``overrides`` are ``key.path=value``, with paths relative to the working directory.
+    """The region that a YAML file describes, with overrides ``key.path=value``: see ``load_model``.
 
     Raises:
         InputError: every problem of the file and the overrides, each with place, key, value, rule and cure.
     """
     return load_model(path, overrides, Region)
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def load_model(path: Path, overrides: Sequence[str], model: type[M]) -> M:
-    """A YAML file as ``model``; otherwise as ``load``."""
-    document = yamlnodes.read(Path(path))
-    if document.root is None:
-        document.root = {}
-    problems = yamlnodes.override(document, overrides, Path.cwd())
-    if not isinstance(document.root, dict):
-        raise InputError(f"{document.place(())}: {path.name} must hold keys, e.g. name: banepa", *problems)
-    document.root = _without_empty_sections(document.root, model)
-    try:
-        result = model.model_validate(document.root)
-    except ValidationError as error:
-        problems += _sentences(document, model, error)
-    if document.problems or problems:
-        raise InputError(*document.problems, *problems)
-    return result
-
-
-def _without_empty_sections(root: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """A section with nothing under it, or all of it in comments, means its defaults."""
-    return {key: value for key, value in root.items() if value is not None or not _is_section(model, key)}
-
-
-def _is_section(model: type[BaseModel], key: str) -> bool:
-    kind = model.model_fields[key].annotation if key in model.model_fields else None
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _at(key: str, sentence: str) -> PydanticCustomError:
-    """An error of the value ``key`` inside the section that is being checked."""
-    return PydanticCustomError("at", "{sentence}", {"key": key, "sentence": sentence})
-
-
-def _sentences(document: Document, model: type[BaseModel], error: ValidationError) -> list[str]:
-    details = [
-        d for d in error.errors(include_url=False) if d["type"] != "default_factory_not_called"
-    ]  # follows another
-    told = [_sentence(document, model, detail) for detail in details]
-    return [sentence for _, sentence in sorted(told)]
-
-
-def _sentence(document: Document, model: type[BaseModel], error: ErrorDetails) -> tuple[tuple[int, int], str]:
-    """An error of pydantic as our sentence, and its place to sort by."""
-    path = _written(error["loc"])
-    if error["type"] == "at":
-        path = (*path, error["ctx"]["key"])
-    if error["type"] == "extra_forbidden":
-        place, text = document.keys[path], _unknown(model, path)
-    else:
-        place, text = document.place(path), SENTENCES.get(error["type"], _pydantic)(error)
-    name = dotted(path)
-    return (place.line, place.column), f"{place} {name}: {text}"
-
-
-def _written(loc: tuple[str | int, ...]) -> Key:
-    """The path as written in the file: without the tags of unions."""
-    return tuple(part for part in loc if part not in ("auto", "value"))
-
-
-def _unknown(model: type[BaseModel], path: Key) -> str:
-    """What an unknown key was probably meant to be: its nearest sibling, else the same word in another section."""
-    known = {dotted(key): key for key in _keys(model)}
-    siblings = {str(key[-1]): text for text, key in known.items() if key[:-1] == path[:-1]}
-    word = str(path[-1])
-    near = get_close_matches(word, siblings, 1) or [text for text in known if text.split(".")[-1] == word]
-    near = near or get_close_matches(word, siblings, 1, 0.0)
-    return f"unknown key; did you mean {siblings.get(near[0], near[0])}?" if near else "unknown key; remove it"
-
-
-def _keys(model: type[BaseModel], path: Key = ()) -> list[Key]:
-    found: list[Key] = []
-    for name, info in model.model_fields.items():
-        found.append((*path, name))
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            found += _keys(info.annotation, (*path, name))
-    return found
-
-
-def _shown(value: object) -> str:
-    """A value as it is repeated to the user: short, on one line."""
-    text = {dict: "a section", list: "a list"}.get(type(value)) or ("empty" if value is None else repr(str(value)))
-    return text if len(text) <= 60 else text[:57] + "…'"
-
-
-def _no_choice(value: object, choices: Sequence[str]) -> str:
-    near = get_close_matches(str(value), choices, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{_shown(value)} is not one of {', '.join(choices)}{hint}"
-
-
-def _must(rule: str) -> Callable[[ErrorDetails], str]:
-    return lambda error: f"{_shown(error['input'])} {rule}".format(**error.get("ctx", {}))
-
-
-def _pydantic(error: ErrorDetails) -> str:
-    return error["msg"]
-
-
-def _literal(error: ErrorDetails) -> str:
-    return _no_choice(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
-
-
-SENTENCES: dict[str, Callable[[ErrorDetails], str]] = {
-    "missing": lambda error: "is missing; add it",
-    "literal_error": _literal,
-    "int_parsing": _must("is not a whole number"),
-    "int_type": _must("is not a whole number"),
-    "int_from_float": _must("is not a whole number"),
-    "int_parsing_size": _must("is too large"),
-    "float_parsing": _must("is not a number"),
-    "float_type": _must("is not a number"),
-    "finite_number": _must("is not a finite number"),
-    "bool_parsing": _must("is neither true nor false"),
-    "bool_type": _must("is neither true nor false"),
-    "string_type": _must("is not text"),
-    "string_too_long": _must("is longer than {max_length} characters"),
-    "path_type": _must("is not a path"),
-    "greater_than": _must("must be above {gt}"),
-    "greater_than_equal": _must("is too small; the least is {ge}"),
-    "less_than": _must("must be below {lt}"),
-    "less_than_equal": _must("is too large; the most is {le}"),
-    "tuple_type": lambda error: f"must be a list; write [{error['input'] if isinstance(error['input'], str) else ''}]",
-    "too_long": lambda error: f"has {error['ctx']['actual_length']} values; it takes {error['ctx']['max_length']}",
-    "too_short": lambda error: (
-        f"has {error['ctx']['actual_length']} values; it takes at least {error['ctx']['min_length']}"
-    ),
-    "model_type": lambda error: f"must be a section of keys, not {_shown(error['input'])}",
-}

@@ -13,8 +13,9 @@ class InputError(PipelineError):
     exit_code = 2
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        # names of files and keys may hold line ends and terminal commands; a problem stays one harmless line
+        self.problems = tuple("".join(c if c.isprintable() else ascii(c)[1:-1] for c in each) for each in problems)
+        super().__init__("\n".join(self.problems))
 
 
 class OutputError(PipelineError):

@@ -1,7 +1,7 @@
 """Pixels of a window of the mosaic: the only module that reads imagery.
 
-One GDAL handle per process and thread, because handles are not safe to share (rasterio #2847); few of them, because a mosaic
-may have more scenes than a process may have open files.
+One GDAL handle per process and thread, because handles are not safe to share (rasterio #2847); few of them, because a
+mosaic may have more scenes than a process may have open files.
 """
 
 import os
@@ -143,7 +143,7 @@ def to_uint8(values: NDArray[Any], scale: tuple[float, float]) -> NDArray[np.uin
     """``values`` with [low, high] mapped to 0..255, rounded to nearest and clipped; NaN becomes 0."""
     low, high = scale
     scaled = (values.astype(np.float64) - low) * (255 / (high - low))
-    return np.nan_to_num(np.clip(np.rint(scaled), 0, 255)).astype(np.uint8)
+    return np.asarray(np.nan_to_num(np.clip(np.rint(scaled), 0, 255)), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

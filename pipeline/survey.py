@@ -1,4 +1,4 @@
-"""From the scenes' headers to the mosaic: what can be known to be wrong is told here, all at once, before any compute."""
+"""From the scenes' headers to the mosaic: what can be known to be wrong is told here, at once, before any compute."""
 
 import math
 from collections.abc import Sequence

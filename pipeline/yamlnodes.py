@@ -1,12 +1,13 @@
 """YAML with positions, as text: what a value means is decided by the schema that reads it, never by YAML's own guesses.
 
-So ``name: NO`` stays "NO" where text is wanted, and ``1e-4`` is a number where a number is wanted. Anchors, aliases, tags and
-duplicate keys are refused: people do not need them here, and they are how small files become large ones.
+So ``name: NO`` stays "NO" where text is wanted, and ``1e-4`` is a number where a number is wanted. Anchors, aliases,
+tags and duplicate keys are refused: nobody needs them here, and they are how small files become large ones.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,11 +15,11 @@ from pipeline.errors import InputError
 
 BYTES_MAX = 1 << 20  # a region of 10,000 listed scenes needs about half of it
 DEPTH_MAX = 20  # the schemas need 4; parsers and people get lost far below it
-NODES_MAX = 200_000  # bounds time (1 s) and memory (200 MiB) of the densest 1 MiB there is
+NODES_MAX = 50_000  # bounds time (1 s) and memory of the densest 1 MiB there is
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})  # YAML 1.2 core schema, section 10.3.2
 
 Key = tuple[str | int, ...]
-Value = "Scalar | dict[str, Value] | list[Value] | None"
+"""The way to a value: keys and positions in lists, from the outside."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times faster, and always in the wheels
 
@@ -88,7 +89,10 @@ def read(path: Path) -> Document:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    return parse(text, path.name, path.resolve().parent)
+    document = parse(text, path.name, path.resolve().parent)
+    if document.root is None:  # empty, or comments only
+        document.root = {}
+    return document
 
 
 def parse(text: str, source: str, base: Path) -> Document:
@@ -113,7 +117,7 @@ class _Builder:
     """Builds a document from parser events, so that limits hold before anything grows."""
 
     def __init__(self, text: str, source: str, base: Path, document: Document) -> None:
-        self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=_Loader)
+        self.events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
         self.source, self.base, self.document = source, base, document
         self.nodes = 0
 
@@ -124,10 +128,10 @@ class _Builder:
                     raise InputError(f"{self.place(event)} starts a second document; one file holds one")
                 self.document.root = self.value(next(self.events), ())
 
-    def place(self, event: yaml.Event) -> Place:
+    def place(self, event: Any) -> Place:
         return Place(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
 
-    def value(self, event: yaml.Event, path: Key) -> object:
+    def value(self, event: Any, path: Key) -> object:
         self.check(event, path)
         self.document.values[path] = self.place(event)
         if isinstance(event, yaml.MappingStartEvent):
@@ -138,7 +142,7 @@ class _Builder:
             return None
         return Scalar.of(event.value, self.base)
 
-    def check(self, event: yaml.Event, path: Key) -> None:
+    def check(self, event: Any, path: Key) -> None:
         self.nodes += 1
         if self.nodes > NODES_MAX:
             raise InputError(f"{self.place(event)}: more than {NODES_MAX:,} values; list folders or globs instead")
@@ -159,7 +163,7 @@ class _Builder:
             self.entry(result, (*path, event.value), event)
         return result
 
-    def entry(self, result: dict[str, object], path: Key, event: yaml.Event) -> None:
+    def entry(self, result: dict[str, object], path: Key, event: Any) -> None:
         """One ``key: value``; of duplicates the first counts, and both are named."""
         if event.value in result:
             first = self.document.keys[path]
@@ -181,15 +185,18 @@ class _Builder:
 
 def dotted(path: Key) -> str:
     """A key path as people write it: ``tiles.size``, ``scenes[2]``."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    parts = (f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def shortened(text: str) -> str:
+    """``text``, cut where it is too long to be repeated to the user."""
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def override(document: Document, settings: Sequence[str], base: Path) -> list[str]:
     """Apply ``key.path=value`` settings; values are YAML, paths in them relative to ``base``. Returns the problems."""
-    problems = []
+    problems: list[str] = []
     for setting in settings:
         try:
             _override(document, setting, base)

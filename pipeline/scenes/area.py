@@ -1,7 +1,7 @@
 """The polygon of a region: read from a vector file, and brought into the mosaic's pixel coordinates.
 
-Only formats that hold everything in the one file are accepted, told by their first bytes: GDAL has vector drivers that read
-other files, databases and URLs.
+Only formats that hold everything in the one file are accepted, told by their first bytes: GDAL has vector drivers that
+read other files, databases and URLs.
 """
 
 import stat

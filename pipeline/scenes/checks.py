@@ -12,12 +12,16 @@ from pipeline.config import Region
 from pipeline.scenes.headers import Facts
 
 PHASE_TOLERANCE = 0.05  # px; sizes written with seven digits drift so far over 100,000 px, and no outline shows it
+_CORNERS = "-a_ullr <left> <top> <right> <bottom>"
 MERCATOR_EDGE = 20037508.35  # m: the antimeridian in EPSG:3857
 
 
 def scene_problems(facts: Facts, region: Region) -> list[str]:
     """What is wrong with one scene, each as the rest of a sentence that begins with its name."""
-    place = list(_affine_problems(facts)) + list(_crs_problems(facts))
+    if facts.crs is None and facts.affine.is_identity and not facts.gcps:
+        place = [f"is not georeferenced; write its place into the file: gdal_edit.py -a_srs EPSG:<code> {_CORNERS}"]
+    else:
+        place = [*_affine_problems(facts), *_crs_problems(facts)]
     place = place or list(_range_problems(facts))  # where it lies is known only then
     return [*place, *_band_problems(facts, region), *_value_problems(facts, region)]
 
@@ -27,7 +31,7 @@ def _affine_problems(facts: Facts) -> Iterator[str]:
     if facts.gcps:
         yield "is placed by ground control points only; rectify it: gdalwarp"
     elif facts.affine.is_identity:
-        yield "has no geotransform; write it into the file: gdal_edit.py -a_ullr <left> <top> <right> <bottom>"
+        yield f"has no geotransform; write it into the file: gdal_edit.py {_CORNERS}"
     elif not all(map(math.isfinite, facts.affine[:6])) or (a == 0 and b == 0) or (e == 0 and d == 0):
         yield f"has a pixel size of {a:g} × {e:g}; write the right one into the file: gdal_edit.py -tr"
     elif max(abs(b) * facts.shape[0], abs(d) * facts.shape[1]) > PHASE_TOLERANCE * min(abs(a), abs(e)):
@@ -40,7 +44,7 @@ def _crs_problems(facts: Facts) -> Iterator[str]:
     if facts.crs is None:
         yield "has no coordinate reference system; write it into the file: gdal_edit.py -a_srs EPSG:<code>"
     elif not (facts.crs.is_geographic or facts.crs.is_projected):
-        yield "has a coordinate reference system that is not tied to the earth; write the right one: gdal_edit.py -a_srs"
+        yield "has a coordinate reference system without a place on earth; write the right one: gdal_edit.py -a_srs"
 
 
 def _range_problems(facts: Facts) -> Iterator[str]:

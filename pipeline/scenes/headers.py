@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import rasterio
 from affine import Affine
@@ -109,7 +109,7 @@ def header(source: Source) -> Facts:
 
 def _remote_layout(url: str) -> tiff.Layout:
     with HttpFile(url) as file:
-        return tiff.check(file, file.size)
+        return tiff.check(cast(BinaryIO, file), file.size)
 
 
 def _local_layout(path: Path) -> tiff.Layout:
@@ -117,7 +117,6 @@ def _local_layout(path: Path) -> tiff.Layout:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe or a device would wait for ever
             raise HeaderError("is not a regular file")
-        file: BinaryIO
         with path.open("rb") as file:
             return tiff.check(file, status.st_size)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Scenes on another pixel grid than the mosaic's, interpolated so that a pixel never depends on the window it is read with.
+"""Scenes on another pixel grid than the mosaic's, interpolated so that no pixel depends on the window it is read with.
 
-GDAL's warper decides approximations and filters for each chunk of output, so that neighbouring tiles would see different
-values where they overlap. Here the source position of a pixel is a function of its place in the mosaic alone: exact on a
-lattice fixed to the mosaic, linear between.
+GDAL's warper chooses approximations and filters for each chunk of output, so that neighbouring tiles would see other
+values where they overlap. Here the source position of a pixel is a function of its place in the mosaic alone: exact on
+a lattice fixed to the mosaic, linear between.
 """
 
 import math
@@ -55,7 +55,7 @@ class Warp:
             self._stripe(stripe, read, rgb[inside], valid[inside])
 
     def _stripe(self, window: Window, read: Read, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
-        rows, cols = (np.arange(span.start, span.stop) + 0.5 for span in (window.rows, window.cols))
+        rows, cols = (np.arange(span.start, span.stop, dtype=np.float64) + 0.5 for span in (window.rows, window.cols))
         offsets = (np.arange(self.samples) + 0.5) / self.samples - 0.5
         positions = [self.positions(rows + dy, cols + dx) for dy in offsets for dx in offsets]
         around = self._around(positions)
@@ -132,7 +132,7 @@ class _Patch:
         return inside & self.valid[row, col]
 
     def mean(self, positions: list[tuple[Floats, Floats]]) -> NDArray[np.uint8]:
-        """Colour averaged over positions, each bilinear between its four neighbours; those without data do not count."""
+        """Colour averaged over positions, each bilinear between its neighbours; those without data do not count."""
         total = np.zeros((*positions[0][0].shape, 4), np.float32)
         for ys, xs in positions:
             self._add(total, ys - 0.5, xs - 0.5)
@@ -154,4 +154,5 @@ class _Patch:
         (top, left), (height, width) = (self.window.rows.start, self.window.cols.start), self.window.shape
         rows, cols = rows - top, cols - left
         inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
-        return inside, *(np.where(inside, each, 0).astype(np.intp) for each in (rows, cols))
+        row, col = (np.where(inside, each, 0).astype(np.intp) for each in (rows, cols))
+        return inside, row, col

@@ -1,4 +1,4 @@
-"""Which files the scenes of a region are, and whether its output folder leaves them alone. Paths only; opens nothing."""
+"""Which files the scenes of a region are, and whether its output folder leaves them alone. Opens nothing."""
 
 import glob
 import os
@@ -70,9 +70,10 @@ def remote_problem(url: str, hosts: Sequence[str]) -> str | None:
 def _split_url(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        return parts if parts.port is None or parts.port > 0 else None
+        port = parts.port
     except ValueError:
         return None
+    return None if port == 0 else parts
 
 
 def output_problems(output: Path, scenes: Sequence[Source], entries: Sequence[str]) -> list[str]:

@@ -1,13 +1,13 @@
 """The block tables of a TIFF, read before GDAL sees the file: is everything there that the header promises?
 
-``open()`` succeeds on truncated files and on files of 4 MB that claim 251 GiB; reading then fails or fills the memory. So the
-survey compares the offsets and sizes of all blocks with the file's length, in every directory: image, masks and overviews.
+``open()`` succeeds on truncated files and on files of 4 MB that claim 251 GiB; reading then fails or fills the memory.
+So the offsets and sizes of all blocks are held to the file's length, in every directory: image, masks and overviews.
 Classic TIFF: TIFF 6.0 (Adobe, 1992), section 2. BigTIFF: libtiff's design document.
 """
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
@@ -23,9 +23,10 @@ SAMPLE_BYTES, SAMPLES = 4096, 64  # of the stamp: 256 KiB of any file, about a m
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 UNSIGNED = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
-WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, PLANAR = 256, 257, 258, 259, 277, 278, 284
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, YCBCR = 256, 257, 258, 259, 262, 6
+SAMPLES_PER_PIXEL, ROWS_PER_STRIP, PLANAR = 277, 278, 284
 STRIP_OFFSETS, STRIP_COUNTS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 273, 279, 322, 323, 324, 325
-PIXEL_SCALE, TRANSFORMATION, GEO_KEYS = 33550, 34264, 34735
+PIXEL_SCALE, TRANSFORMATION = 33550, 34264
 
 
 class TiffError(ValueError):
@@ -36,8 +37,11 @@ class Entry(NamedTuple):
     """One tag of a directory."""
 
     kind: int
-    count: int
+    """Type of its values, a key of SIZES."""
+    items: int
+    """Number of values."""
     at: int
+    """Where they are in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,13 @@ class Reader:
     """A TIFF's bytes with its byte order and flavour; no read passes the end of the file unnoticed."""
 
     file: BinaryIO
+    """Open for reading."""
     size: int
-    order: str = "<"
-    big: bool = False
+    """Its length in bytes."""
+    order: str
+    """Byte order, as in struct."""
+    big: bool
+    """BigTIFF: offsets of 64 bits."""
 
     def read(self, at: int, count: int, what: str) -> bytes:
         """``count`` bytes from ``at``; ``what`` names them in the sentence."""
@@ -78,7 +86,7 @@ class Reader:
     def numbers(self, entry: Entry, limit: int) -> NDArray[np.uint64]:
         """The first ``limit`` values of an unsigned tag."""
         kind = np.dtype(self.order + UNSIGNED[entry.kind])
-        data = self.read(entry.at, min(entry.count, limit) * kind.itemsize, "block table")
+        data = self.read(entry.at, min(entry.items, limit) * kind.itemsize, "block table")
         return np.frombuffer(data, kind).astype(np.uint64)
 
 
@@ -160,40 +168,35 @@ def _directory(reader: Reader, at: int) -> tuple[dict[int, Entry], int]:
     return entries, reader.unpack("Q" if reader.big else "I", at + count * step, "directory")[0]
 
 
-def _check_image(reader: Reader, entries: dict[int, Entry], update: object) -> None:
+def _check_image(reader: Reader, entries: dict[int, Entry], update: Callable[[bytes], None]) -> None:
     """Sizes within the limits, and every block within the file."""
     shape = _Shape.of(reader, entries)
     shape.check()
-    tiled = TILE_OFFSETS in entries
-    names = (TILE_OFFSETS, TILE_COUNTS) if tiled else (STRIP_OFFSETS, STRIP_COUNTS)
-    tables = [_table(reader, entries, name, shape.blocks) for name in names]
-    for table in tables:
-        update(table.tobytes())  # type: ignore[operator]
-    _check_blocks(reader, *tables, shape)
+    offsets, counts = (_table(reader, entries, tag, shape.blocks) for tag in _TABLES[TILE_OFFSETS in entries])
+    update(offsets.tobytes() + counts.tobytes())
+    stored = counts > 0  # a sparse file leaves blocks out: offset and size are 0
+    size = np.uint64(reader.size)
+    outside = stored & ((offsets > size) | (counts > size - np.minimum(offsets, size)))
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise TiffError(
+            f"is truncated: {np.count_nonzero(outside):,} of {len(counts):,} blocks lie beyond its end (block "
+            f"{first:,} ends at byte {int(offsets[first]) + int(counts[first]):,}, the file at {reader.size:,}); copy it again"
+        )
+    if shape.plain and (stored & (counts < np.uint64(shape.least_bytes))).any():
+        raise TiffError("has uncompressed blocks that are too short for their pixels; copy it again")
+
+
+_TABLES = ((STRIP_OFFSETS, STRIP_COUNTS), (TILE_OFFSETS, TILE_COUNTS))
 
 
 def _table(reader: Reader, entries: dict[int, Entry], tag: int, blocks: int) -> NDArray[np.uint64]:
     entry = entries.get(tag)
     if entry is None or entry.kind not in UNSIGNED:
         raise TiffError("has no usable block table; write it again: gdal_translate")
-    if entry.count < blocks:
-        raise TiffError(f"lists {entry.count:,} of its {blocks:,} blocks; write it again: gdal_translate")
+    if entry.items < blocks:
+        raise TiffError(f"lists {entry.items:,} of its {blocks:,} blocks; write it again: gdal_translate")
     return reader.numbers(entry, blocks)
-
-
-def _check_blocks(reader: Reader, offsets: NDArray[np.uint64], counts: NDArray[np.uint64], shape: "_Shape") -> None:
-    stored = counts > 0  # a sparse file leaves blocks out: offset and size are 0
-    size = np.uint64(reader.size)
-    outside = stored & ((offsets > size) | (counts > size - np.minimum(offsets, size)))
-    if outside.any():
-        first = int(np.argmax(outside))
-        end = int(offsets[first]) + int(counts[first])
-        raise TiffError(
-            f"is truncated: {int(outside.sum()):,} of {len(counts):,} blocks lie beyond its end "
-            f"(block {first:,} ends at byte {end:,}, the file at {reader.size:,}); copy it again"
-        )
-    if shape.compression == 1 and (stored & (counts < np.uint64(shape.least_bytes))).any():
-        raise TiffError("has uncompressed blocks that are too short for their pixels; copy it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,25 +206,29 @@ class _Shape:
     height: int
     width: int
     block: tuple[int, int]
+    """(height, width) of a tile or strip, px."""
     samples: int
+    """Values per pixel of a block."""
     bits: int
+    """Of a value."""
     planes: int
-    compression: int
+    """Images one after another: the number of bands when each is stored by itself, else 1."""
+    plain: bool
+    """Its blocks are stored as they are: neither compressed nor with colours subsampled."""
 
     @classmethod
     def of(cls, reader: Reader, entries: dict[int, Entry]) -> "_Shape":
         def one(tag: int, default: int) -> int:
             entry = entries.get(tag)
-            if entry is None or entry.kind not in UNSIGNED or not entry.count:
-                return default
-            return int(reader.numbers(entry, 1)[0])
+            usable = entry is not None and entry.kind in UNSIGNED and entry.items
+            return int(reader.numbers(entry, 1)[0]) if entry and usable else default
 
         height, width, samples = one(HEIGHT, 0), one(WIDTH, 0), one(SAMPLES_PER_PIXEL, 1)
         strip = min(one(ROWS_PER_STRIP, height) or height, height), width
         block = (one(TILE_HEIGHT, 0), one(TILE_WIDTH, 0)) if TILE_OFFSETS in entries else strip
-        separate = one(PLANAR, 1) == 2
-        inside = 1 if separate else samples
-        return cls(height, width, block, inside, one(BITS, 1), samples if separate else 1, one(COMPRESSION, 1))
+        inside, planes = (1, samples) if one(PLANAR, 1) == 2 else (samples, 1)
+        plain = one(COMPRESSION, 1) == 1 and one(PHOTOMETRIC, 0) != YCBCR
+        return cls(height, width, block, inside, one(BITS, 1), planes, plain)
 
     @property
     def blocks(self) -> int:
@@ -259,7 +266,7 @@ class _Shape:
             raise TiffError(f"has {self.blocks:,} blocks; the limit is {BLOCKS_MAX:,}: write it tiled")
 
 
-def _sample(reader: Reader, update: object) -> None:
+def _sample(reader: Reader, update: Callable[[bytes], None]) -> None:
     step = max(SAMPLE_BYTES, reader.size // SAMPLES)
     for at in range(0, reader.size, step):
-        update(reader.read(at, min(SAMPLE_BYTES, reader.size - at), "data"))  # type: ignore[operator]
+        update(reader.read(at, min(SAMPLE_BYTES, reader.size - at), "data"))
