@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 MAX_FILE_BYTES = 640 << 20
-# ^ the largest file that anybody needs is torchvision's VGG16 with its classifier, 553 MB; networks of ours have 153 MB,
-#   their checkpoints with Adam's two moments three times that
+# ^ the largest file that anybody needs is torchvision's VGG16 with its classifier, 553 MB; the largest network here has
+#   153 MB, a checkpoint of it with Adam's two moments three times that
 MAX_HEADER_BYTES = 1 << 20
 # ^ 462 tensors (AlbuNet34) take 50 kB; the rest is for metadata
 MAX_TENSORS = 4096

@@ -82,7 +82,7 @@ def _draw(network: nn.Module, fill: Callable[[Tensor, float], Tensor]) -> None:
 
 
 def _fan_in(layer: nn.Conv2d | nn.ConvTranspose2d) -> float:
-    """How many inputs an output sums; the stride of a transposed convolution spreads its kernel over several outputs."""
+    """How many inputs an output sums; a transposed convolution with a stride spreads its kernel over outputs."""
     taps = layer.in_channels * math.prod(layer.kernel_size)
     return taps / math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else taps
 
@@ -96,7 +96,7 @@ def _encoder(network: nn.Module) -> nn.Module:
 
 
 def _encoder_tensors(state: State) -> State:
-    """The tensors of the encoder under their names inside of it, out of a whole network, torchvision's or a bare one."""
+    """The tensors of the encoder under its own names, out of a whole network, torchvision's or a bare one."""
     prefixes = (prefix for prefix in ("encoder.", "features.") if any(name.startswith(prefix) for name in state))
     prefix = next(prefixes, "")
     inner = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
