@@ -1,8 +1,10 @@
 """The schema of region.yaml: one frozen value, checked whole, every problem told at once with its line and column.
 
-Descriptions below are the reference documentation and the JSON schema (``configs/region.schema.json``).
+Descriptions below are the reference documentation, and the JSON schema that editors use; after a change of them:
+``python -m pipeline.config > configs/region.schema.json``.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +63,12 @@ def _bytes(value: object) -> object:
         raise PydanticCustomError(
             "bytes", "{value} is not a size; write e.g. 8GiB or 500MB", {"value": repr(str(value))}
         )
-    return int(float(match[1]) * unit)
+    size = int(float(match[1]) * unit)
+    if size < 1 << 20:
+        raise PydanticCustomError(
+            "bytes", "{value} is less than 1 MiB; write a unit, e.g. 8GiB", {"value": repr(str(value))}
+        )
+    return size
 
 
 def _known_network(name: str) -> str:
@@ -93,7 +100,6 @@ Source = Annotated[str, BeforeValidator(_source)]
 Bytes = Annotated[
     int,
     BeforeValidator(_bytes),
-    Field(ge=1 << 20),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["8GiB", "500MB"]}),
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -345,3 +351,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Region:
         InputError: every problem of the file and the overrides, each with place, key, value, rule and cure.
     """
     return load_model(path, overrides, Region)
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema for editors, which complete and check a region.yaml by it: ``configs/region.schema.json``."""
+    schema = Region.model_json_schema()
+    schema["required"].remove("output")  # made from the name
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -178,11 +178,8 @@ def _check_image(reader: Reader, entries: dict[int, Entry], update: Callable[[by
     size = np.uint64(reader.size)
     outside = stored & ((offsets > size) | (counts > size - np.minimum(offsets, size)))
     if outside.any():
-        first = int(np.argmax(outside))
-        raise TiffError(
-            f"is truncated: {np.count_nonzero(outside):,} of {len(counts):,} blocks lie beyond its end (block "
-            f"{first:,} ends at byte {int(offsets[first]) + int(counts[first]):,}, the file at {reader.size:,}); copy it again"
-        )
+        lost = f"{np.count_nonzero(outside):,} of {len(counts):,} blocks"
+        raise TiffError(f"is truncated: {lost} lie beyond its end at byte {reader.size:,}; copy it again")
     if shape.plain and (stored & (counts < np.uint64(shape.least_bytes))).any():
         raise TiffError("has uncompressed blocks that are too short for their pixels; copy it again")
 
