@@ -10,7 +10,16 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.render.files import CORNERS, Encoding, Place, missing, write_footprints, write_image, write_mask
+from pipeline.render.files import (
+    CORNERS,
+    Encoding,
+    Place,
+    check_format,
+    missing,
+    write_footprints,
+    write_image,
+    write_mask,
+)
 from pipeline.render.scene import Scene, Window, render
 from pipeline.render.style import STYLES
 from pipeline.render.world import World
@@ -54,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> None:
     world, place = World(args.seed, args.style), Place(args.crs, *args.origin)
+    if args.truth:
+        check_format(args.truth)
     (row, col), (height, width), last = args.at, args.size, len(args.output) - 1
     found, seen = [], []
     for number, path in enumerate(args.output):

@@ -51,7 +51,8 @@ def _draw(patches: list[Patch], grid: Grid, image: Image.Image, first: int) -> N
     """Number patches from `first` on an image of labels."""
     draw = ImageDraw.Draw(image)
     for number, patch in enumerate(patches):
-        points = grid.pixels(patch.ring)
+        points = np.rint(grid.pixels(patch.ring))
+        # ^ Pillow cuts decimals toward zero, which would depend on where the grid begins
         if (points.max(axis=0) >= 0).all() and (points.min(axis=0) <= (grid.cols, grid.rows)).all():
             draw.polygon(points.ravel().tolist(), fill=first + number)
 

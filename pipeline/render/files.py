@@ -139,10 +139,15 @@ def _profile(window: Window, place: Place, count: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def write_footprints(path: Path, footprints: NDArray[np.object_], place: Place) -> None:
-    """Polygons in world metres as a layer in the place's CRS; the ending of the name chooses the format."""
+def check_format(path: Path) -> None:
+    """Refuse names whose ending is no vector format."""
     if path.suffix not in _FORMATS:
         raise InputError(f"truth: {path.suffix!r} is not written here; choose one of {', '.join(_FORMATS)}")
+
+
+def write_footprints(path: Path, footprints: NDArray[np.object_], place: Place) -> None:
+    """Polygons in world metres as a layer in the place's CRS; the ending of the name chooses the format."""
+    check_format(path)
     path.unlink(missing_ok=True)
     frame = geopandas.GeoDataFrame(geometry=place.project(footprints), crs=place.crs)
     frame.to_file(path, driver=_FORMATS[path.suffix], engine="pyogrio", layer=path.stem)

@@ -72,21 +72,20 @@ class Scene:
 
 def render(world: World, window: Window) -> Scene:
     """Picture, mask and footprints of a window (about 1 Mpx/s on one core); the same arguments give the same pixels."""
-    sun, camera = draw_sun(world.seed), draw_camera(world.seed)
-    grid = _painted_grid(window, sun)
-    plan = contents(world, grid.bounds)
-    core = Grid(
-        window.row * OVERSAMPLE,
-        window.col * OVERSAMPLE,
-        window.height * OVERSAMPLE,
-        window.width * OVERSAMPLE,
-        grid.pixel,
-    )
-    light = illuminate(paint(plan, grid), grid, sun, world.seed, core)
+    camera = draw_camera(world.seed)
     seen = Grid(window.row, window.col, window.height, window.width, window.pixel)
-    image = photograph(light, seen, camera)
-    footprints = _footprints(plan.buildings, window)
+    image = photograph(expose(world, window), seen, camera)
+    footprints = _footprints(contents(world, window.polygon.bounds).buildings, window)
     return Scene(through_jpeg(image, camera.quality), burn(footprints, window), footprints)
+
+
+def expose(world: World, window: Window) -> NDArray[np.float32]:
+    """(3, H, W) linear light that reaches the camera; a part of a scene, exposed alone, is that part."""
+    sun = draw_sun(world.seed)
+    grid = _painted_grid(window, sun)
+    row, col, rows, cols = (number * OVERSAMPLE for number in (window.row, window.col, window.height, window.width))
+    core = Grid(row, col, rows, cols, grid.pixel)
+    return illuminate(paint(contents(world, grid.bounds), grid), grid, sun, world.seed, core)
 
 
 def _painted_grid(window: Window, sun: Sun) -> Grid:
