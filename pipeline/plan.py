@@ -212,12 +212,12 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
             least = context + stride
             raise InputError(f"tiles.size: {size} px is no more than the halo of {context} px on both sides; the least is {least}")
         return size - context, size - context
-    pixels = int((limit - PROCESS_BYTES) / (engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD)))
-    least = (context + stride) ** 2
-    if pixels < least:
-        need = PROCESS_BYTES + least * (engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD))
-        raise InputError(f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {need / GIB:.2f}GiB is needed")
-    return budget.best_block(mosaic.shape, stride, halo, pixels)
+    per_pixel = engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD)
+    try:
+        return budget.best_block(mosaic.shape, stride, halo, int((limit - PROCESS_BYTES) / per_pixel), workers=worker_count(region))
+    except budget.BudgetError as error:
+        least = (PROCESS_BYTES + error.least * per_pixel) / GIB
+        raise InputError(f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {least:.2f}GiB is needed") from error
 
 
 def _active(mosaic: Mosaic, grid: Grid) -> NDArray[np.bool_]:

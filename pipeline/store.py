@@ -19,13 +19,12 @@ from zarr.errors import ZarrUserWarning
 
 from pipeline.durable import sync
 from pipeline.errors import PipelineError
+from tiling.budget import inner_chunk
 from tiling.grid import BlockIndex, Grid, Window
 
 SAMPLE_MAX = 254
 NO_DATA = 255
 ARRAY = "probability"
-# Readers pan and zoom by inner chunk; 512 px of compressed bytes is a comfortable request, and a block divides into them.
-CHUNK_MAX = 512
 
 
 class DamagedBlock(PipelineError):
@@ -37,11 +36,6 @@ class DamagedBlock(PipelineError):
 
     def __str__(self) -> str:
         return f"stored block {self.block} does not read back: {self.args[1]}"
-
-
-def inner_chunk(block: int) -> int:
-    """The largest divisor of a block's side (px) that is at most ``CHUNK_MAX``."""
-    return next(n for n in range(min(block, CHUNK_MAX), 0, -1) if block % n == 0)
 
 
 def create(path: Path, grid: Grid, affine: Affine, crs: str) -> None:
