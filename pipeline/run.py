@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     print_ = fingerprint.of(region, mosaic, request.weights)
     export.check(region.output)
-    with workspace.hold(region.output) as space:
-        progress = Progress(Log(region.output / "run.log"), terminal(options.quiet), options.quiet)
+    with workspace.hold(region.output) as space, closing(Log(region.output / "run.log")) as log:
+        progress = Progress(log, terminal(options.quiet), options.quiet)
         if options.overwrite:
             space.clear()
         if space.finished(print_):
