@@ -1,23 +1,21 @@
-"""From outlines to footprints: courtyards filled, outlines simplified or squared, small ones dropped, attributes added.
+"""From outlines to footprints: gathered with their neighbours, divided, shaped, measured, named."""
 
-Every step makes, from a building alone, another form of it. A form is accepted when it meets no form of a neighbour
-that is at most as far from the contour; otherwise the next nearer form is tried. Whether a form is accepted depends
-on the building and its neighbours only, so neither blocks nor their order show.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import shapely
+from numpy.typing import NDArray
 
 from pipeline import durable
-from pipeline.footprints import weld
+from pipeline.footprints import forms, split, weld
+from pipeline.footprints.forms import Lots
 from pipeline.footprints.ground import Frame
 from pipeline.footprints.shaping import Shaping
-from pipeline.footprints.tables import Bool, Buildings, Float, Outlines, Polygons
+from pipeline.footprints.tables import Buildings, Float, Outlines, Polygons
+from tiling.grid import BlockIndex, Span, Window
 
 SCHEMA = pa.schema(
     [
@@ -35,18 +33,26 @@ SCHEMA = pa.schema(
 SAMPLE_MAX = 254
 
 
+Read = Callable[[Window], NDArray[np.uint8]]
+"""Samples of a window within the mosaic, uint8 (h, w)."""
+REACH = 16
+"""px: further than any form of a building strays from its contour."""
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """Where the outlines of a run lie."""
 
-    outlines: Mapping[object, Path]
+    outlines: Mapping[BlockIndex, Path]
     """File of each traced block that is needed."""
     welded: Path
     """File of the welded buildings."""
+    read: Read | None = None
+    """Gives stored samples; needed to separate buildings that touch."""
 
 
 def finish(sources: weld.Sources, files: Files, frame: Frame, shaping: Shaping) -> pa.RecordBatch:
-    """Footprints whose first sample lies in a block, by that sample.
+    """Footprints of the buildings whose first sample lies in a block, by that sample.
 
     Args:
         sources: What the block depends on, from ``weld.Index.sources``.
@@ -57,40 +63,28 @@ def finish(sources: weld.Sources, files: Files, frame: Frame, shaping: Shaping) 
     Returns:
         A record batch of ``SCHEMA``.
     """
-    own, other = _gather(sources, files)
-    own, polygons = _shape(own, other, frame, shaping)
-    placed = frame.place(polygons)
-    areas, perimeters = frame.measure(placed)
-    kept = np.flatnonzero(areas >= shaping.min_area)
-    return _rows(own.take(kept), placed[kept], (areas[kept], perimeters[kept]), frame)
+    own, other, lines = _gather(sources, files)
+    both, count = _large(own, _beside(other, own), frame, shaping)
+    lots = _divide(both, files.read, frame, shaping)
+    metres = frame.metres(_centres(lots.parts))
+    metres = metres[lots.first[:-1]][lots.owner]
+    # ^ one scale for a lot, so that its parts keep sharing walls
+    polygons = forms.accepted(lots, forms.of(lots, metres, shaping), count, lines)
+    return _rows(lots.parts.take(np.arange(len(polygons))), polygons, frame, shaping.min_area)
 
 
-def _gather(sources: weld.Sources, files: Files) -> tuple[Buildings, Buildings]:
-    """The block's own buildings, by their first samples, and those near them."""
+def _gather(sources: weld.Sources, files: Files) -> tuple[Buildings, Buildings, Polygons]:
+    """The block's own buildings, by their first samples, those near them, and contours of huge ones near them."""
+    blocks = [block for block in (sources.block, *sources.beside) if block in files.outlines]
+    outlines = {block: Outlines.load(files.outlines[block]) for block in blocks}
     own = [weld.read(files.welded, sources.owned)]
-    if sources.block in files.outlines:
-        own.append(Outlines.load(files.outlines[sources.block]).buildings)
-    beside = [Outlines.load(files.outlines[block]).buildings for block in sources.beside]
+    own += [outlines[block].buildings for block in blocks if block == sources.block]
+    near = [weld.read(files.welded, sources.near)]
+    near += [outlines[block].buildings for block in blocks if block != sources.block]
     mine = Buildings.concatenate(own)
-    return mine.take(np.lexsort((mine.col, mine.row))), Buildings.concatenate(
-        [weld.read(files.welded, sources.near), *beside]
-    )
-
-
-def _shape(own: Buildings, other: Buildings, frame: Frame, shaping: Shaping) -> tuple[Buildings, Polygons]:
-    both = Buildings.concatenate([own, _beside(other, own)])
-    raw = both.polygons
-    metres = frame.metres(_centres(both))
-    large = shapely.area(raw) * metres.prod(axis=1) >= shaping.min_area
-    mine = np.flatnonzero(large[: len(own)])
-    both, raw, metres = both.take(np.flatnonzero(large)), raw[large], metres[large]
-    forms = [raw, _fill(raw, metres, shaping.min_hole)]
-    forms.append(_simplify(forms[1], metres, shaping.simplify))
-    return own.take(mine), choose(forms, len(mine))
-
-
-def _centres(buildings: Buildings) -> Float:
-    return np.stack([buildings.col, buildings.row], axis=1).astype(np.float64) + 0.5
+    lines = [outlines[block].pieces.contours(piece) for block, piece in sources.huge if block in outlines]
+    flat = np.concatenate([np.zeros(0, object), *lines])
+    return mine.take(np.lexsort((mine.col, mine.row))), Buildings.concatenate(near), flat
 
 
 def _beside(other: Buildings, own: Buildings) -> Buildings:
@@ -98,71 +92,64 @@ def _beside(other: Buildings, own: Buildings) -> Buildings:
     if not len(other) or not len(own):
         return Buildings.empty()
     west, north, east, south = shapely.bounds(own.polygons).T
-    tree = shapely.STRtree(np.asarray(shapely.box(west - 16, north - 16, east + 16, south + 16)))
+    tree = shapely.STRtree(np.asarray(shapely.box(west - REACH, north - REACH, east + REACH, south + REACH)))
     return other.take(np.unique(tree.query(np.asarray(shapely.box(*shapely.bounds(other.polygons).T)))[0]))
 
 
-def _fill(polygons: Polygons, metres: Float, least: float) -> Polygons:
-    """Without the courtyards that are smaller than ``least`` m²."""
-    filled = polygons.copy()
-    for index in np.flatnonzero(shapely.get_num_interior_rings(polygons)):
-        holes = shapely.get_rings(polygons[index])
-        areas = shapely.area(shapely.polygons(holes)) * metres[index].prod()
-        filled[index] = shapely.Polygon(holes[0], holes[1:][areas[1:] >= least])
-    return filled
+def _large(own: Buildings, other: Buildings, frame: Frame, shaping: Shaping) -> tuple[Buildings, int]:
+    """Own buildings and others that are no specks, and how many of them are own."""
+    both = Buildings.concatenate([own, other])
+    large = shapely.area(both.polygons) * frame.metres(_centres(both)).prod(axis=1) >= shaping.min_area
+    return both.take(np.flatnonzero(large)), int(np.count_nonzero(large[: len(own)]))
 
 
-def _simplify(polygons: Polygons, metres: Float, tolerance: float) -> Polygons:
-    """Douglas and Peucker's simplification, within ``tolerance`` m on the ground, valid and never empty."""
-    if not tolerance:
-        return polygons
-    scales = metres[np.repeat(np.arange(len(polygons)), shapely.get_num_coordinates(polygons))]
-    on_ground = shapely.transform(polygons, lambda points: points * scales)
-    simple = shapely.simplify(on_ground, tolerance, preserve_topology=True)
-    scales = metres[np.repeat(np.arange(len(polygons)), shapely.get_num_coordinates(simple))]
-    return np.asarray(shapely.transform(simple, lambda points: points / scales))
+def _centres(buildings: Buildings) -> Float:
+    return np.stack([buildings.col, buildings.row], axis=1).astype(np.float64) + 0.5
 
 
-def choose(forms: list[Polygons], count: int) -> Polygons:
-    """The furthest form of each of the first ``count`` buildings that meets no neighbour's form as far or nearer.
-
-    Args:
-        forms: The same buildings' polygons, from the contour on; those of the first entry never meet.
-        count: How many of them to decide; the others are neighbours.
-    """
-    chosen = forms[0][:count].copy()
-    for level in range(1, len(forms)):
-        free = shapely.is_valid(forms[level][:count])
-        for below in range(level + 1):
-            free &= ~_meets(forms[level][:count], forms[below])
-        chosen[free] = forms[level][:count][free]
-    return chosen
+def _divide(buildings: Buildings, read: Read | None, frame: Frame, shaping: Shaping) -> Lots:
+    """Buildings that touch, separated, when that is wanted."""
+    if read is None or not shaping.split:
+        return Lots(buildings, np.arange(len(buildings) + 1))
+    least = shaping.min_area / frame.metres(_centres(buildings)).prod(axis=1)
+    tables = []
+    for index, polygon in enumerate(buildings.polygons):
+        lot = _lot(polygon, read, int(buildings.scene[index])) if buildings.pixels[index] > 2 * least[index] else None
+        parts = split.divide(lot, shaping.level, float(least[index])) if lot else None
+        tables.append(parts or buildings.take(np.array([index])))
+    return Lots(Buildings.concatenate(tables), np.cumsum([0, *map(len, tables)]))
 
 
-def _meets(polygons: Polygons, others: Polygons) -> Bool:
-    """Whether each polygon intersects one of the others but that of its own index."""
-    shapely.prepare(polygons)
-    one, two = shapely.STRtree(others).query(polygons)
-    apart = one != two
-    one, two = one[apart], two[apart]
-    meets = np.zeros(len(polygons), np.bool_)
-    meets[one[shapely.intersects(polygons[one], others[two])]] = True
-    return meets
-
-
-def _rows(buildings: Buildings, placed: Polygons, measures: tuple[Float, Float], frame: Frame) -> pa.RecordBatch:
+def _rows(buildings: Buildings, polygons: Polygons, frame: Frame, least: float) -> pa.RecordBatch:
+    """The rows of footprints of at least ``least`` m², by their first samples."""
+    placed = frame.place(polygons)
+    areas, perimeters = frame.measure(placed)
+    order = np.lexsort((buildings.col, buildings.row))
+    kept = order[areas[order] >= least]
+    rows = buildings.take(kept)
     columns = {
-        "id": frame.names(buildings.row, buildings.col),
-        "area_m2": measures[0],
-        "perimeter_m": measures[1],
-        "confidence": buildings.total / (buildings.pixels * SAMPLE_MAX),
-        "confidence_p10": buildings.low / SAMPLE_MAX,
-        "scene": np.array(frame.scenes, dtype=object)[buildings.scene] if len(buildings) else [],
-        "on_edge": buildings.on_edge,
-        "geometry": shapely.to_wkb(placed),
+        "id": frame.names(rows.row, rows.col),
+        "area_m2": areas[kept],
+        "perimeter_m": perimeters[kept],
+        "confidence": rows.total / (rows.pixels * SAMPLE_MAX),
+        "confidence_p10": rows.low / SAMPLE_MAX,
+        "scene": np.array(frame.scenes, dtype=object)[rows.scene] if len(rows) else [],
+        "on_edge": rows.on_edge,
+        "geometry": shapely.to_wkb(placed[kept]),
     }
     arrays = [pa.array(columns[field.name], field.type) for field in SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _lot(polygon: shapely.Polygon, read: Read, scene: int) -> split.Lot | None:
+    """A building with the samples of its box; None when it is too large to be one."""
+    west, north, east, south = (int(np.floor(bound)) for bound in polygon.bounds)
+    rows = Span(max(north - split.MARGIN, 0), south + 1 + split.MARGIN)
+    cols = Span(max(west - split.MARGIN, 0), east + 1 + split.MARGIN)
+    if len(rows) * len(cols) > split.LARGEST:
+        return None
+    samples = read(Window(rows, cols))
+    return split.Lot(polygon, samples, (rows.start, cols.start), scene)
 
 
 def save(batch: pa.RecordBatch, path: Path) -> None:

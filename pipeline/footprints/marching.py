@@ -190,23 +190,33 @@ def _walk(successor: Int, starts: Int) -> Int:
     return np.asarray(order[order < count], np.int64)
 
 
-def vertices(
-    samples: Samples, level: int, parts: Segments, origin: tuple[int, int]
-) -> tuple[NDArray[np.float64], Bool]:
-    """Where each segment starts, and whether that touches no data.
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Sides of cells, which the contour crosses."""
+
+    row: Int
+    """Row of the cell."""
+    col: Int
+    """Column of the cell."""
+    side: NDArray[np.uint8]
+    """NORTH, EAST, SOUTH or WEST."""
+
+
+def vertices(samples: Samples, level: int, sides: Sides, origin: tuple[int, int]) -> tuple[NDArray[np.float64], Bool]:
+    """Where the contour crosses sides of cells, and whether that touches no data.
 
     Args:
         samples: uint8 (h, w).
         level: Samples from it on are inside; the contour runs at ``level - 1/2``.
-        parts: The segments of ``samples``.
+        sides: What it crosses.
         origin: Global (row, col) of ``samples[0, 0]``; its centre is at x = col + 0.5, y = row + 0.5.
 
     Returns:
         (n, 2) global (x, y) px, and bool (n,): the sample outside is no data.
     """
     width = samples.shape[1]
-    upright = (parts.entry == EAST) | (parts.entry == WEST)
-    y, x = parts.row + (parts.entry == SOUTH), parts.col + (parts.entry == EAST)
+    upright = (sides.side == EAST) | (sides.side == WEST)
+    y, x = sides.row + (sides.side == SOUTH), sides.col + (sides.side == EAST)
     flat = samples.reshape(-1)
     near = flat[y * width + x]
     far = flat[(y + upright) * width + x + ~upright]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.footprints import components, marching
 from pipeline.footprints.components import NOWHERE, Rim, Scenes, Statistics
-from pipeline.footprints.marching import EAST, NO_DATA, SOUTH, WEST, Bool, Int, Lines, Samples, Segments
+from pipeline.footprints.marching import EAST, NO_DATA, SOUTH, WEST, Bool, Int, Lines, Samples, Segments, Sides
 from pipeline.footprints.tables import Buildings, Float, Outlines, Pieces, spread
 from tiling.grid import Span, Window
 
@@ -95,8 +95,10 @@ class _Contour:
     """Their order."""
     points: Float
     """Vertex of each segment."""
+    ends: Float
+    """Point that each line goes on to."""
     edge: Bool
-    """It touches no data."""
+    """The vertex touches no data."""
     rim: Rim
     """Inside runs around the border."""
     runs: components.Runs
@@ -108,11 +110,13 @@ class _Contour:
     def of(cls, samples: Samples, inside: Bool, level: int, origin: tuple[int, int]) -> "_Contour":
         parts = marching.segments(samples, inside, level)
         lines = marching.lines(parts)
-        points, edge = marching.vertices(samples, level, parts, origin)
+        points, edge = marching.vertices(samples, level, Sides(parts.row, parts.col, parts.entry), origin)
+        last = lines.order[lines.offsets[1:] - 1]
+        ends, _ = marching.vertices(samples, level, Sides(parts.row[last], parts.col[last], parts.exit[last]), origin)
         rim = Rim.of(inside)
         runs = components.inside_runs(parts, lines, rim, samples.shape)
         component = components.components(parts, lines, rim, runs, samples.shape[1])
-        return cls(samples.shape, origin, parts, lines, points, edge, rim, runs, component)
+        return cls(samples.shape, origin, parts, lines, points, ends, edge, rim, runs, component)
 
     def outlines(self, statistics: Statistics) -> Outlines:
         """Sort the components into buildings and pieces: those that reach the rim."""
@@ -168,6 +172,7 @@ class _Contour:
             on_edge=on_edge[chosen],
             points=self.points[order],
             lines=offsets,
+            ends=self.ends[chains],
             owner=owner,
             head=head,
             tail=tail,

@@ -143,6 +143,8 @@ class Pieces(Table):
     """(n, 2) x, y of all lines; rings are not closed."""
     lines: Int
     """Offsets of lines in ``points``."""
+    ends: Float
+    """Point that each line goes on to: a ring's first one, or the first of a chain in another block."""
     owner: Int
     """Piece of each line."""
     head: Int
@@ -173,11 +175,24 @@ class Pieces(Table):
     def __len__(self) -> int:
         return len(self.row)
 
+    def contours(self, piece: int) -> Polygons:
+        """The lines of a piece, in mosaic pixels."""
+        numbers = range(*np.searchsorted(self.owner, (piece, piece + 1)))
+        parts = [
+            np.r_[self.points[self.lines[line] : self.lines[line + 1]], self.ends[line : line + 1]] for line in numbers
+        ]
+        return np.array([shapely.LineString(part) for part in parts], dtype=object)
+
     @classmethod
     def empty(cls) -> "Pieces":
         """No piece."""
         columns: dict[str, Any] = {field.name: np.zeros(0, np.int64) for field in fields(cls)}
-        columns |= {"points": np.zeros((0, 2)), "on_edge": np.zeros(0, np.bool_), "lines": np.zeros(1, np.int64)}
+        columns |= {
+            "points": np.zeros((0, 2)),
+            "ends": np.zeros((0, 2)),
+            "on_edge": np.zeros(0, np.bool_),
+            "lines": np.zeros(1, np.int64),
+        }
         return cls(**columns)
 
 

@@ -11,11 +11,13 @@ only.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.footprints.forms import LARGEST
 from pipeline.footprints.outline import close_rings
 from pipeline.footprints.tables import Buildings, Float, Int, Outlines, Pieces, load, writing
 from tiling.grid import BlockIndex
@@ -43,8 +45,13 @@ class Welded:
     """The building."""
     owner: BlockIndex
     """The block that holds its first sample."""
-    blocks: tuple[BlockIndex, ...]
-    """All blocks that it reaches."""
+    pieces: tuple[tuple[BlockIndex, int], ...]
+    """Block and number of each of its pieces."""
+
+    @property
+    def blocks(self) -> set[BlockIndex]:
+        """All blocks that it reaches."""
+        return {block for block, _ in self.pieces}
 
 
 @dataclass(slots=True)
@@ -125,7 +132,7 @@ def _assemble(pieces: list[tuple[BlockIndex, Pieces, int]]) -> Welded:
     row, col, pixels, summed, tenth, scene = (np.array([value], np.int64) for value in whole)
     on_edge = np.array([any(table.on_edge[index] for _, table, index in pieces)])
     table = Buildings(points, offsets, np.array([0, len(rings)]), row, col, pixels, summed, tenth, scene, on_edge)
-    return Welded(table, first[0], tuple(sorted({block for block, _, _ in pieces})))
+    return Welded(table, first[0], tuple((block, index) for block, _, index in pieces))
 
 
 def _tally(pieces: list[tuple[BlockIndex, Pieces, int]], names: tuple[str, str, str]) -> Int:
@@ -182,6 +189,8 @@ def _linked(chains: dict[int, _Line]) -> Iterator[tuple[int, Float]]:
 
 Rows = tuple[tuple[int, int], ...]
 """Places in the file of welded buildings: (record batch, row in it)."""
+Pieced = tuple[tuple[BlockIndex, int], ...]
+"""Pieces: (block, number in its table)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,27 +205,43 @@ class Sources:
     """Welded buildings with their first sample in the block."""
     near: Rows
     """Welded buildings that reach the block or those beside."""
+    huge: Pieced
+    """Pieces, by block and number, of buildings too large to be read whole by every block that they reach."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Index:
     """Where the welded buildings of a run are."""
 
-    traced: frozenset[BlockIndex]
+    traced: set[BlockIndex] = field(default_factory=set)
     """All blocks with outlines."""
-    owned: dict[BlockIndex, list[tuple[int, int]]]
+    owned: dict[BlockIndex, list[tuple[int, int]]] = field(default_factory=partial(defaultdict, list))
     """For each block the welded buildings with their first sample there."""
-    reaching: dict[BlockIndex, list[tuple[int, int]]]
-    """For each block the welded buildings that reach it."""
-    reached: dict[BlockIndex, set[BlockIndex]]
-    """For each block the blocks that its own welded buildings reach."""
+    reaching: dict[BlockIndex, list[tuple[int, int]]] = field(default_factory=partial(defaultdict, list))
+    """For each block the welded buildings, but huge ones, that reach it."""
+    reached: dict[BlockIndex, set[BlockIndex]] = field(default_factory=partial(defaultdict, set))
+    """For each block the blocks that its own welded buildings, but huge ones, reach."""
+    huge: dict[BlockIndex, list[int]] = field(default_factory=partial(defaultdict, list))
+    """For each block its pieces of huge buildings."""
+
+    def add(self, welded: Welded, place: tuple[int, int]) -> None:
+        """Note a building and its place in the file."""
+        self.owned[welded.owner].append(place)
+        if len(welded.buildings.points) > LARGEST:
+            for block, piece in welded.pieces:
+                self.huge[block].append(piece)
+            return
+        self.reached[welded.owner] |= welded.blocks
+        for block in welded.blocks:
+            self.reaching[block].append(place)
 
     def sources(self, block: BlockIndex) -> Sources:
         """What the footprints of a block depend on."""
         around = {near for at in {block, *self.reached.get(block, ())} for near in _around(at)} & self.traced
-        near = {row for at in around for row in self.reaching.get(at, ())}
+        near = {place for at in around for place in self.reaching.get(at, ())}
+        huge = tuple((at, piece) for at in sorted(around) for piece in self.huge.get(at, ()))
         owned = self.owned.get(block, ())
-        return Sources(block, tuple(sorted(around - {block})), tuple(owned), tuple(sorted(near - set(owned))))
+        return Sources(block, tuple(sorted(around - {block})), tuple(owned), tuple(sorted(near - set(owned))), huge)
 
 
 def _around(block: BlockIndex) -> Iterator[BlockIndex]:
@@ -233,22 +258,16 @@ def weld(outlines: Iterable[tuple[BlockIndex, Path]], path: Path) -> Index:
     Raises:
         OpenSeam: a block that a building reaches is not among them.
     """
-    welder, seen = Welder(), set()
-    owned: dict[BlockIndex, list[tuple[int, int]]] = defaultdict(list)
-    reaching: dict[BlockIndex, list[tuple[int, int]]] = defaultdict(list)
-    reached: dict[BlockIndex, set[BlockIndex]] = defaultdict(set)
+    welder, index = Welder(), Index()
     with writing(path, Buildings.empty()) as write:
         for block, file in outlines:
-            seen.add(block)
+            index.traced.add(block)
             done = welder.add(block, Outlines.load(file).pieces)
             batch = write(Buildings.concatenate([welded.buildings for welded in done])) if done else 0
             for row, welded in enumerate(done):
-                owned[welded.owner].append((batch, row))
-                reached[welded.owner].update(welded.blocks)
-                for at in welded.blocks:
-                    reaching[at].append((batch, row))
-    welder.finish()
-    return Index(frozenset(seen), dict(owned), dict(reaching), dict(reached))
+                index.add(welded, (batch, row))
+        welder.finish()
+    return index
 
 
 def read(path: Path, rows: Rows) -> Buildings:

@@ -1,0 +1,112 @@
+"""Forms of footprints: the contour, without small courtyards, simplified, squared; and which one each building takes.
+
+Every form is made from a building alone. One is accepted when it meets no form of a neighbour that is at most as far
+from the contour; otherwise the next nearer one is tried. So neither blocks nor their order show, and nothing overlaps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from pipeline.footprints import square
+from pipeline.footprints.shaping import Shaping
+from pipeline.footprints.tables import Bool, Buildings, Float, Int, Polygons
+
+LARGEST = 50_000
+"""Vertices of a contour from which it is taken as it is: no building has so many, but streets of them do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lots:
+    """Buildings, some of which are divided into parts that share walls; a lot is all parts of one building."""
+
+    parts: Buildings
+    """All parts."""
+    first: Int
+    """Offsets of lots in the parts."""
+
+    @property
+    def owner(self) -> Int:
+        """The lot of each part."""
+        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+
+    def union(self, polygons: Polygons) -> Polygons:
+        """The outline of each lot when its parts are ``polygons``."""
+        outlines = polygons[self.first[:-1]].copy()
+        for lot in np.flatnonzero(np.diff(self.first) > 1):
+            outlines[lot] = shapely.coverage_union_all(polygons[self.first[lot] : self.first[lot + 1]])
+        return np.asarray(outlines)
+
+
+def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
+    """The parts' polygons from the contour on: without small courtyards, simplified, squared."""
+    raw = lots.parts.polygons
+    filled = _fill(raw, metres, shaping.min_hole)
+    single = (np.diff(lots.first) == 1)[lots.owner]
+    ground = _scaled(filled, metres)
+    simple = ground
+    if shaping.simplify:
+        simple = shapely.simplify(ground, shaping.simplify, preserve_topology=True)
+        for lot in np.flatnonzero(np.diff(lots.first) > 1):
+            of_lot = slice(lots.first[lot], lots.first[lot + 1])
+            simple[of_lot] = shapely.coverage_simplify(ground[of_lot], shaping.simplify)
+    huge = shapely.get_num_coordinates(raw) > LARGEST
+    forms = [raw, filled, _scaled(simple, 1 / metres)]
+    if shaping.square:
+        squared = simple.copy()
+        squared[single], _ = square.square(ground[single], simple[single])
+        forms.append(_scaled(squared, 1 / metres))
+    return [np.where(huge, raw, form) for form in forms]
+
+
+def _fill(polygons: Polygons, metres: Float, least: float) -> Polygons:
+    """Without the courtyards that are smaller than ``least`` m²."""
+    filled = polygons.copy()
+    for index in np.flatnonzero(shapely.get_num_interior_rings(polygons)):
+        holes = shapely.get_rings(polygons[index])
+        areas = shapely.area(shapely.polygons(holes)) * metres[index].prod()
+        filled[index] = shapely.Polygon(holes[0], holes[1:][areas[1:] >= least])
+    return filled
+
+
+def _scaled(polygons: Polygons, factors: Float) -> Polygons:
+    """Polygons stretched along x and y, each by its own two factors."""
+    factor = factors[np.repeat(np.arange(len(polygons)), shapely.get_num_coordinates(polygons))]
+    return np.asarray(shapely.transform(polygons, lambda points: points * factor))
+
+
+def accepted(lots: Lots, forms: list[Polygons], count: int, lines: Polygons) -> Polygons:
+    """The polygons of the parts of the first ``count`` lots, each lot in the form that it may take."""
+    outlines = [lots.union(form) for form in forms]
+    level = choose(outlines, count, lines)[lots.owner[: lots.first[count]]]
+    return np.asarray(np.stack(forms)[level, np.arange(len(level))])
+
+
+def choose(forms: list[Polygons], count: int, lines: Polygons) -> Int:
+    """Number of the furthest form of each of the first ``count`` buildings that meets no neighbour's as far or nearer.
+
+    Args:
+        forms: The same buildings' outlines, from the contour on; those of the first entry never meet.
+        count: How many of them to decide; the others are neighbours.
+        lines: Contours that no form but the first may meet.
+    """
+    chosen = np.zeros(count, np.int64)
+    for level in range(1, len(forms)):
+        own = forms[level][:count]
+        shapely.prepare(own)
+        free = np.asarray(shapely.is_valid(own)) & ~_meets(own, lines, itself=False)
+        for below in range(level + 1):
+            free &= ~_meets(own, forms[below], itself=True)
+        chosen[free] = level
+    return chosen
+
+
+def _meets(polygons: Polygons, others: Polygons, *, itself: bool) -> Bool:
+    """Whether each polygon intersects one of the others; the one of its own number is ``itself``."""
+    one, two = shapely.STRtree(others).query(polygons)
+    apart = one != two if itself else np.ones(len(one), np.bool_)
+    one, two = one[apart], two[apart]
+    meets = np.zeros(len(polygons), np.bool_)
+    meets[one[shapely.intersects(polygons[one], others[two])]] = True
+    return meets
