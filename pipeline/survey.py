@@ -69,7 +69,9 @@ def place(found: Sequence[Facts], region: Region) -> Mosaic:
         InputError: the scenes are too far apart for one mosaic.
     """
     crs, affine = _grid(found[0], region)
-    windows = [_window(each, crs, affine) for each in found]
+    to_pixels = ~affine
+    aligned = [bool(each.crs == crs) and max(drift(to_pixels, each)) <= PHASE_TOLERANCE for each in found]
+    windows = [(_own if fits else _covered)(each, crs, to_pixels) for each, fits in zip(found, aligned, strict=True)]
     top, left = min(each.rows.start for each in windows), min(each.cols.start for each in windows)
     shape = max(each.rows.stop for each in windows) - top, max(each.cols.stop for each in windows) - left
     if shape[0] * shape[1] > MOSAIC_PIXELS_MAX:
@@ -77,8 +79,8 @@ def place(found: Sequence[Facts], region: Region) -> Mosaic:
             f"scenes: they span {shape[1]:,} × {shape[0]:,} px; process distant ones as regions of their own"
         )
     scenes = tuple(
-        _scene(each, _moved(window, -top, -left), region, not _aligned(each, crs, affine))
-        for each, window in zip(found, windows, strict=True)
+        _scene(each, _moved(window, -top, -left), region, not fits)
+        for each, window, fits in zip(found, windows, aligned, strict=True)
     )
     return Mosaic(shape, affine @ Affine.translation(left, top), crs.to_wkt(version="WKT2_2019"), scenes)
 
@@ -120,18 +122,17 @@ def metres_per_unit(crs: CRS, x: float, y: float) -> tuple[float, float]:
     return (1.0, 1.0) if abs(mean - 1) < NOMINAL else (mean, mean)
 
 
-def _aligned(each: Facts, crs: CRS, affine: Affine) -> bool:
-    return bool(each.crs == crs) and max(drift(affine, each)) <= PHASE_TOLERANCE
-
-
-def _window(each: Facts, crs: CRS, affine: Affine) -> Window:
-    """The pixels of the grid that a scene covers, counted from the affine's origin."""
+def _own(each: Facts, _: CRS, to_pixels: Affine) -> Window:
+    """The pixels of a scene that lies on the grid."""
     height, width = each.shape
-    if _aligned(each, crs, affine):
-        col, row = (round(value) for value in ~affine @ each.affine @ (0, 0))
-        return Window(Span(row, row + height), Span(col, col + width))
+    col, row = (round(value) for value in to_pixels @ (each.affine @ (0, 0)))
+    return Window(Span(row, row + height), Span(col, col + width))
+
+
+def _covered(each: Facts, crs: CRS, to_pixels: Affine) -> Window:
+    """The pixels of the grid that a scene in another CRS or on another grid covers."""
     left, bottom, right, top = transform_bounds(each.crs, crs, *each.bounds, densify_pts=101)
-    (x_start, y_start), (x_stop, y_stop) = ~affine @ (left, top), ~affine @ (right, bottom)
+    (x_start, y_start), (x_stop, y_stop) = to_pixels @ (left, top), to_pixels @ (right, bottom)
     return Window(Span(math.floor(y_start), math.ceil(y_stop)), Span(math.floor(x_start), math.ceil(x_stop)))
 
 

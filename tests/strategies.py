@@ -1,5 +1,6 @@
 """Hypothesis strategies that several tests share."""
 
+import itertools
 from typing import Any
 
 from hypothesis import strategies as st
@@ -23,13 +24,13 @@ def windows(shape: tuple[int, int]) -> st.SearchStrategy[Window]:
 
 
 @st.composite
-def cuts(draw: st.DrawFn, shape: tuple[int, int], most: int = 4) -> list[Window]:
+def cuts(draw: st.DrawFn, shape: tuple[int, int], most: int = 3) -> list[Window]:
     """A partition of a raster into a few windows, in any order."""
 
     def along(size: int) -> list[Span]:
         inner = draw(st.lists(st.integers(1, size - 1), max_size=most - 1, unique=True)) if size > 1 else []
         places = [0, *sorted(inner), size]
-        return [Span(start, stop) for start, stop in zip(places, places[1:], strict=False)]
+        return [Span(start, stop) for start, stop in itertools.pairwise(places)]
 
     parts = [Window(rows, cols) for rows in along(shape[0]) for cols in along(shape[1])]
     return draw(st.permutations(parts))

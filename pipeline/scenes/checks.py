@@ -152,7 +152,7 @@ def _grid_problems(first: Facts, other: Facts) -> Iterator[str]:
     if other.crs != first.crs:
         yield f"is in {_crs_name(other)}, but {first.source} in {_crs_name(first)}; {_TO_RESAMPLE}"
         return
-    size, corner = drift(first.affine, other)
+    size, corner = drift(~first.affine, other)
     if size > PHASE_TOLERANCE:
         pixels = [f"{facts.affine.a:.9g} × {-facts.affine.e:.9g}" for facts in (other, first)]
         yield f"has pixels of {pixels[0]}, but {first.source} of {pixels[1]}; {_TO_RESAMPLE}"
@@ -168,10 +168,10 @@ def _crs_name(facts: Facts) -> str:
     return f"EPSG:{epsg}" if epsg else "another coordinate reference system"
 
 
-def drift(affine: Affine, other: Facts) -> tuple[float, float]:
-    """Px by which a scene's size, and its corner, miss the pixel grid of ``affine`` (in the same CRS)."""
+def drift(to_pixels: Affine, other: Facts) -> tuple[float, float]:
+    """Px by which a scene's size, and its corner, miss the pixel grid that ``to_pixels`` leads to (in the same CRS)."""
     height, width = other.shape
-    x, y = ~affine @ (other.affine @ (0, 0))
-    right, bottom = ~affine @ (other.affine @ (width, height))
+    x, y = to_pixels @ (other.affine @ (0, 0))
+    right, bottom = to_pixels @ (other.affine @ (width, height))
     size = max(abs(right - x - width), abs(bottom - y - height))
     return size, max(abs(x - round(x)), abs(y - round(y)))
