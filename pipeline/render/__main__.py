@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--nodata", type=int, help="value and tag of pixels without data (default: a mask in the file)")
     p.add_argument("--corner", default="none", help=f"corner of the last scene without data: {', '.join(CORNERS)}")
     p.add_argument("--truth", type=Path, help="footprints of all scenes together, cut to what is seen")
+    p.add_argument("--dissolve", action="store_true", help="in the truth, buildings that share walls are one footprint")
     p.add_argument("--mask", action="store_true", help="also NAME_mask.tif beside each scene, 0 and 255")
     return p
 
@@ -79,7 +80,8 @@ def _run(args: argparse.Namespace) -> None:
         seen.append(shapely.difference(window.polygon, missing(window, corner)))
         print(f"{path}: {height} x {width} px, {len(scene.footprints)} buildings")
     if args.truth:
-        write_footprints(args.truth, together(found, seen), place)
+        footprints = together(found, seen)
+        write_footprints(args.truth, dissolved(footprints) if args.dissolve else footprints, place)
 
 
 def _write(path: Path, scene: Scene, window: Window, place: Place, encoding: Encoding) -> None:
@@ -87,13 +89,21 @@ def _write(path: Path, scene: Scene, window: Window, place: Place, encoding: Enc
     write_image(path, scene, window, place, encoding)
 
 
+def dissolved(footprints: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Buildings that touch within a centimetre made one, which is all that a picture can tell of a terrace."""
+    grown = shapely.buffer(footprints, 0.005, join_style="mitre")
+    parts = shapely.get_parts(shapely.union_all(grown))
+    shrunk = shapely.get_parts(shapely.buffer(parts, -0.005, join_style="mitre"))
+    return np.asarray(shapely.get_parts(shapely.set_precision(shrunk, 0.001)), object)
+
+
 def together(found: Sequence[NDArray[np.object_]], seen: Sequence[shapely.Geometry]) -> NDArray[np.object_]:
-    """The footprints of several scenes, each building once, cut to what the scenes show."""
+    """The footprints of several scenes, each building once, cut to what the scenes show; pieces under 1 m2 are left out."""
     every = np.concatenate(found)
     _, first = np.unique(shapely.to_wkb(every), return_index=True)
     cut = shapely.intersection(every[np.sort(first)], shapely.union_all(list(seen)))
     parts = shapely.get_parts(cut)
-    return np.asarray(parts[(shapely.get_type_id(parts) == 3) & (shapely.area(parts) > 0)], object)
+    return np.asarray(parts[(shapely.get_type_id(parts) == 3) & (shapely.area(parts) >= 1)], object)
 
 
 if __name__ == "__main__":

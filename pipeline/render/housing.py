@@ -33,7 +33,7 @@ def _house(block: Block, lot: Frame) -> None:
     plots.furnish(plan, lot, boxes, roof, rng)
     room = depth - setback - deep
     if room > 9 and rng.random() < 0.4:
-        w, d = block.shift(3.6, 6.8), block.shift(3.6, 6.5)
+        w, d = block.shift(4.2, 7.0), block.shift(4.2, 6.8)
         s = 0.8 if rng.random() < 0.5 else width - w - 0.8
         t = depth - d - block.shift(0.8, min(4, room - d - 1.5))
         plots.build(plan, lot, [(s, t, s + w, t + d)], plots.draw_roof(rng, block.style, 2.4))
@@ -124,8 +124,8 @@ def terrace(block: Block) -> None:
                 plots.car(plan, lot, 1.7, setback - 2.6, False, rng)
         if rng.random() < 0.4:
             plan.thing(lot.box(0, depth - 1, width, depth), "hedge", 1.5, tone(rng))
-        if rng.random() < 0.3:
-            plots.build(plan, lot, [(0.5, depth - 4.8, 4.2, depth - 1.2)], plots.draw_roof(rng, style, 2.3))
+        if rng.random() < 0.12:
+            plots.build(plan, lot, [(0.4, depth - 5.4, 4.6, depth - 0.8)], plots.draw_roof(rng, style, 2.3))
         plots.scatter_trees(plan, lot.cell((0, depth * 0.5, width, depth)), style, rng)
 
 

@@ -209,7 +209,7 @@ def _block_numbers(world: World, quarter: Quarter, bounds: Bounds) -> list[tuple
     return [(int(n) // len(across), int(n) % len(across)) for n in met]
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def _block_plan(world: World, key: tuple[int, int], number: tuple[int, int]) -> Plan:
     """One filled block, cut to its quarter and warped."""
     quarter = _quarter(world, *key)

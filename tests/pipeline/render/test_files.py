@@ -42,7 +42,7 @@ def test_truth_is_cut_to_what_is_seen(tmp_path: Path) -> None:
             mask, transform = file.read(1), file.transform
         burnt = rasterio.features.rasterize(frame.geometry, mask.shape, transform=transform, default_value=255)
         assert set(np.unique(mask)) == {0, 255}
-        assert (burnt == mask).mean() > 0.9999  # a centre may lie on an outline
+        assert (burnt == mask).mean() > 0.9995  # a centre may lie on an outline; pieces under 1 m2 are left out
     border = shapely.LineString([(500000 + 51, 5500000), (500000 + 51, 5500000 - 45)])
     assert frame.geometry.crosses(border).any()
 

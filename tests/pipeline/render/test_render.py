@@ -162,3 +162,14 @@ def test_wrong_arguments_are_refused(make: object, words: str) -> None:
     """With the value, the rule and the nearest good value."""
     with pytest.raises(InputError, match=words.replace(".", r"\.")):
         make()  # type: ignore[operator]
+
+
+def test_large_scenes_are_painted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces leave no trace, neither in the picture nor in the footprints."""
+    world, window = World(21, "tin_town"), Window(3, 5, 150, 190, 0.4)
+    whole = render(world, window)
+    monkeypatch.setattr("pipeline.render.scene.PIECE", 83)
+    pieces = render(world, window)
+    assert (whole.image == pieces.image).mean() > 0.999
+    assert np.array_equal(whole.mask, pieces.mask)
+    assert {shape.wkb for shape in whole.footprints} == {shape.wkb for shape in pieces.footprints}
