@@ -1,4 +1,4 @@
-"""The picture that a person looks at first: the mosaic, small, with its footprints. Blocks leave thumbnails as they are read."""
+"""The picture that a person looks at first: the mosaic, small, with its footprints; blocks leave thumbnails when read."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The plan of a run: blocks, pixels computed and wanted, memory and disk. Data that prints, made before anything is computed."""
+"""The plan of a run: blocks, pixels computed and wanted, memory and disk. Data that prints, made before any compute."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +20,7 @@ from pipeline.machine import GIB, MIB
 from pipeline.mosaic import Mosaic
 from pipeline.picture import Album
 from pipeline.store import SAMPLE_MAX
-try:
-    from tiling import budget
-except ImportError: budget=None
+from tiling import budget
 from tiling.grid import Axis, BlockIndex, Grid, round_up
 
 # The published threshold of TernausNet (Iglovikov & Shvets 2018, section III), for weights that carry no calibrated one.
@@ -134,7 +132,9 @@ class Plan:
     @property
     def skipped(self) -> int:
         """Pixels of the blocks that are not looked at: outside the area if there is one, else without a scene."""
-        heights, widths = (np.array([len(axis.span(i)) for i in range(axis.blocks)]) for axis in (self.grid.rows, self.grid.cols))
+        heights, widths = (
+            np.array([len(axis.span(i)) for i in range(axis.blocks)]) for axis in (self.grid.rows, self.grid.cols)
+        )
         return int(heights @ ~self.active @ widths)
 
     def blocks(self) -> Iterator[BlockIndex]:
@@ -210,14 +210,20 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
     if size != "auto":
         if size <= context:
             least = context + stride
-            raise InputError(f"tiles.size: {size} px is no more than the halo of {context} px on both sides; the least is {least}")
+            raise InputError(
+                f"tiles.size: {size} px is no more than the halo of {context} px on both sides; the least is {least}"
+            )
         return size - context, size - context
     per_pixel = engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD)
     try:
-        return budget.best_block(mosaic.shape, stride, halo, int((limit - PROCESS_BYTES) / per_pixel), workers=worker_count(region))
+        return budget.best_block(
+            mosaic.shape, stride, halo, int((limit - PROCESS_BYTES) / per_pixel), workers=worker_count(region)
+        )
     except budget.BudgetError as error:
         least = (PROCESS_BYTES + error.least * per_pixel) / GIB
-        raise InputError(f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {least:.2f}GiB is needed") from error
+        raise InputError(
+            f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {least:.2f}GiB is needed"
+        ) from error
 
 
 def _active(mosaic: Mosaic, grid: Grid) -> NDArray[np.bool_]:
@@ -227,7 +233,9 @@ def _active(mosaic: Mosaic, grid: Grid) -> NDArray[np.bool_]:
     """
     if mosaic.area is not None:
         to_blocks = Affine.scale(grid.cols.block, grid.rows.block)
-        meets_area = rasterize([from_wkb(mosaic.area)], grid.blocks, transform=to_blocks, all_touched=True, dtype="uint8")
+        meets_area = rasterize(
+            [from_wkb(mosaic.area)], grid.blocks, transform=to_blocks, all_touched=True, dtype="uint8"
+        )
         return np.asarray(meets_area, dtype=bool)
     meets_scene = np.zeros(grid.blocks, dtype=bool)
     for scene in mosaic.scenes:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 import shapely
 
-from pipeline import durable, export, machine, picture, plan, report, store
+from pipeline import durable, export, growth, machine, picture, plan, report, store, tasks
 from pipeline.compute import Computation, Ledger
 from pipeline.config import Region
-from pipeline.errors import InputError, Interrupted
+from pipeline.errors import InputError, Interrupted, PipelineError
 from pipeline.footprints import finish, outline, weld
 from pipeline.graph import Crew, Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
@@ -23,10 +24,12 @@ from pipeline.machine import GIB
 from pipeline.mosaic import Mosaic
 from pipeline.plan import Plan
 from pipeline.progress import Progress
-from pipeline.tasks import readers
 from pipeline.trial import Request
 from pipeline.workspace import Workspace, verify, write_json
 from tiling.grid import BlockIndex
+
+# Corners of blocks at which the error of a halo below the reach is measured; each costs one small tile.
+SEAMS_SAMPLED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +61,40 @@ class Production:
         engine = crew.call(self.request.remembering(head).answer)
         made = plan.make(self.region, self.mosaic, self.request.weights, engine, tuple(head["block"]) if head else None)
         refuse_full_disk(made)
-        journal = self._open(made)
+        with closing(self._open(made)) as journal:
+            return self._produce(made, journal, crew, began)
+
+    def _produce(self, made: Plan, journal: Journal, crew: Crew, began: float) -> dict[str, Any]:
+        """Compute, weld, finish, publish."""
         resumed = sum(1 for _ in journal.blocks(SAMPLES))
         crew.prepare(made)
         ledger = self._compute(made, journal, crew)
+        seams = seam_error(made, crew)
         rows = self._footprints(made, ledger, crew)
-        facts = {"resumed_blocks": resumed, "seconds": self._seconds(began)}
-        content = Publication(self, made, journal, ledger).publish(rows, facts)
-        journal.close()
-        return content
+        facts = {"resumed_blocks": resumed, "seam_error": seams, "seconds": self._seconds(began)}
+        return Publication(self, made, journal, ledger).publish(rows, facts)
 
     def _open(self, made: Plan) -> Journal:
         """Open the journal and the store, and forget what is not as the journal says."""
-        decided = {"block": [made.grid.rows.block, made.grid.cols.block], "precision": made.engine.precision}
-        journal = self.space.begin(self.fingerprint, decided)
+        journal = self._journal(made)
         self.space.unpublish(made.probabilities)
         if not made.probabilities.exists():
             with durable.replace(made.probabilities) as scratch:
                 store.create(scratch, made.grid, self.mosaic.affine, self.mosaic.crs)
         store.sweep(made.probabilities)
         for block in verify(journal, SAMPLES, lambda block: store.shard_path(made.probabilities, block)):
-            for reader in readers(block, made.grid):
-                journal.forget(OUTLINE, str(reader))
+            journal.forget(OUTLINE, tasks.readers(block, made.grid))
         verify(journal, OUTLINE, made.outline_path)
         return journal
+
+    def _journal(self, made: Plan) -> Journal:
+        """A new journal, the one that is there, or that one with more scenes."""
+        new = self.space.added(self.fingerprint)
+        if new:
+            self.progress.say(f"{made.output}: {len(new)} more scenes; only the blocks that see them are computed")
+            return growth.extend(self.space, made, self.fingerprint, new)
+        sizes = {"block": [made.grid.rows.block, made.grid.cols.block], "shape": list(made.grid.shape)}
+        return self.space.begin(self.fingerprint, {**sizes, "precision": made.engine.precision})
 
     def _compute(self, made: Plan, journal: Journal, crew: Crew) -> Ledger:
         self.progress.start("network", int(made.active.sum()))
@@ -97,7 +110,7 @@ class Production:
         self.progress.start("footprints", len(blocks))
         for outcome in crew.each(Job("finish", block, index.sources(block)) for block in blocks):
             if outcome.error is not None:
-                raise outcome.error
+                raise PipelineError(f"footprints of block {outcome.job.block}: {outcome.error}") from outcome.error
             self.progress.ended(outcome)
         self.progress.finish()
         self._unless_stopped(crew)
@@ -122,9 +135,20 @@ def refuse_full_disk(made: Plan) -> None:
     free = machine.disk_free(made.output)
     if made.projection.disk > free:
         raise InputError(
-            f"output: {made.output} needs up to {made.projection.disk / GIB:.2f} GiB, the disk has {free / GIB:.2f} GiB free; "
-            "make room or choose another output"
+            f"output: {made.output} needs up to {made.projection.disk / GIB:.2f} GiB, "
+            f"the disk has {free / GIB:.2f} GiB free; make room or choose another output"
         )
+
+
+def seam_error(made: Plan, crew: Crew) -> float:
+    """Max |ΔP| to exact tiling at a sample of seams; 0 where the halo covers the network's reach, which makes it exact."""
+    axes = made.grid.rows, made.grid.cols
+    facts = made.engine.facts
+    if all(axis.before >= facts.before and axis.after >= facts.after for axis in axes):
+        return 0.0
+    corners = [tuple(axis.span(index).stop for axis in axes) for index in range(min(axis.blocks for axis in axes) - 1)]
+    chosen = corners[:: max(1, len(corners) // SEAMS_SAMPLED)][:SEAMS_SAMPLED]
+    return max((float(crew.call(tasks.seam_error, corner)) for corner in chosen), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,9 @@ def counts(plan: Plan, journal: Journal, ledger: Ledger) -> dict[str, int]:
     """Where every pixel of the mosaic went; the parts add up to the whole."""
     total = plan.grid.shape[0] * plan.grid.shape[1]
     parts = {"predicted": 0, "no_data": 0, "outside": 0}
-    for (stage, _), line in journal.done.items():
-        if stage == SAMPLES:
-            for name in parts:
-                parts[name] += line["counts"][name]
+    for line in journal.facts(SAMPLES):
+        for name in parts:
+            parts[name] += line["counts"][name]
     failed = sum(plan.grid.window(block).area for block in ledger.failed)
     parts["no_data" if plan.mosaic.area is None else "outside"] += plan.skipped
     return {"pixels": total, **parts, "failed": failed}
@@ -77,7 +76,11 @@ def closing(content: Mapping[str, Any], output: Path) -> str:
     """The last words: what was found, in which time, and where it lies."""
     pixels, seconds = content["counts"], content["seconds"]["wall"]
     found = f"{content['footprints']} footprints in {seconds:.1f} s, {pixels['predicted'] / 1e6:.1f} Mpx predicted"
-    rest = ", ".join(f"{pixels[name] / 1e6:.1f} Mpx {name.replace('_', ' ')}" for name in ("no_data", "outside", "failed") if pixels[name])
+    rest = ", ".join(
+        f"{pixels[name] / 1e6:.1f} Mpx {name.replace('_', ' ')}"
+        for name in ("no_data", "outside", "failed")
+        if pixels[name]
+    )
     paths = "\n".join(f"  {output / name}" for name in (*content["files"], "probability.zarr", "run.json"))
     return f"{found}{', ' + rest if rest else ''}\n{paths}"
 

@@ -1,6 +1,7 @@
-"""``python -m pipeline.run region.yaml``: scenes in, footprints out. This module is the story; each step has its own."""
+"""``python -m pipeline.run region.yaml``: scenes in, footprints out. This is the story; each step has its own module."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cluster, config, export, fingerprint, plan, report, survey, workspace
-from pipeline.errors import BlocksFailed, PipelineError
-from pipeline.graph import Crew, Stop
+from pipeline.errors import BlocksFailed, Interrupted, PipelineError
+from pipeline.graph import GRACE, Crew, Stop
 from pipeline.log import Log
 from pipeline.produce import Production
 from pipeline.progress import Progress, terminal
@@ -32,9 +33,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("region", type=Path, help="the region.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a key; may be repeated")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a key; may be repeated"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    parser.add_argument("--overwrite", action="store_true", help="start a finished or differently configured output anew")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="start a finished or differently configured output anew"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser.parse_args(arguments)
 
@@ -43,13 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and answer with the exit code; everything foreseen ends in a sentence, never in a traceback."""
     options = parse(arguments)
     try:
-        return run(options)
+        with stoppable() as stop:
+            return run(options, stop)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(
+            f"{error}; what is done is kept: when that is cured, run the same command again, and it resumes",
+            file=sys.stderr,
+        )
+        return 1
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, stop: Stop) -> int:
     """Load, survey, plan, connect, produce."""
     region = config.load(options.region, options.set)
     mosaic = survey.survey(region)
@@ -67,8 +79,8 @@ def run(options: argparse.Namespace) -> int:
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
             return 0
         production = Production(region, mosaic, request, print_, space, progress)
-        with stoppable() as stop, cluster.connect(region) as client:
-            return conclude(production.run(Crew(client, stop)), production)
+        with cluster.connect(region, stop) as client, Crew.of(client, stop) as crew:
+            return conclude(production.run(crew), production)
 
 
 def conclude(content: Mapping[str, Any], production: Production) -> int:
@@ -87,19 +99,24 @@ def conclude(content: Mapping[str, Any], production: Production) -> int:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """SIGTERM and SIGINT ask to stop; a second one ends at once."""
+    """SIGTERM and SIGINT ask to stop; a second one ends at once. What does not heed the request is interrupted in the end."""
     stop = Stop()
 
     def handle(number: int, _: object) -> None:
         if stop.requested is not None:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            os._exit(128 + number)
         stop.request()
+        signal.setitimer(signal.ITIMER_REAL, GRACE + 2)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    def give_up(_: int, __: object) -> None:
+        raise Interrupted("interrupted; what is done is kept: run the same command again, and it resumes")
+
+    handlers = {signal.SIGTERM: handle, signal.SIGINT: handle, signal.SIGALRM: give_up}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield stop
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

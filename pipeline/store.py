@@ -6,6 +6,7 @@ One block is one shard, written whole, once, by one task (concurrent writes into
 
 import shutil
 import warnings
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -95,7 +96,11 @@ def _write_coordinates(group: zarr.Group, shape: tuple[int, int], affine: Affine
     axes = {axis["axis"]: axis for axis in crs.cs_to_cf()}
     for name, values in (("y", ys), ("x", xs)):
         group.create_array(
-            name, data=values, chunks=(max(1, len(values)),), dimension_names=(name,), attributes=axes.get(name.upper(), {})
+            name,
+            data=values,
+            chunks=(max(1, len(values)),),
+            dimension_names=(name,),
+            attributes=axes.get(name.upper(), {}),
         )
     transform = " ".join(repr(float(value)) for value in affine.to_gdal())
     mapping = {**crs.to_cf(), "spatial_ref": crs.to_wkt("WKT1_GDAL"), "GeoTransform": transform}
@@ -167,7 +172,24 @@ def sweep(path: Path) -> None:
         leftover.unlink()
 
 
+def adopt(path: Path, source: Path, blocks: Iterable[BlockIndex]) -> None:
+    """Take blocks over from another store of the same blocks, without copying where the disk knows hard links."""
+    for block in blocks:
+        old, new = shard_path(source, block), shard_path(path, block)
+        if old.exists():
+            new.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                new.hardlink_to(old)
+            except OSError:
+                shutil.copy2(old, new)
+
+
+def refresh() -> None:
+    """Forget the stores that are open; another run may have made new ones at the same paths."""
+    _array.cache_clear()
+
+
 def remove(path: Path) -> None:
     """Remove a whole store."""
-    _array.cache_clear()
+    refresh()
     shutil.rmtree(path, ignore_errors=True)

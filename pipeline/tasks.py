@@ -1,10 +1,12 @@
 """What a worker does with one block: read its tile, run the network, store the samples, trace the outlines.
 
-Plain functions of a plan and a block; no Dask here. ``prepare`` gives a worker process its plan once, so that tasks travel
-as block indices only.
+Plain functions of a plan and a block; no Dask here. ``prepare`` gives a worker process the plan of a run once, so that tasks
+travel as block indices only.
 """
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,33 +21,49 @@ from pipeline.footprints import outline as outlines
 from pipeline.footprints import weld
 from pipeline.footprints.ground import Frame
 from pipeline.journal import Seal
-from pipeline.plan import Plan
+from pipeline.plan import Engine, Plan
 from tiling.grid import BlockIndex, Grid, Span, Window, round_up
 
 if TYPE_CHECKING:
     from models.predictor import Predictor
 
-_context: dict[str, Plan] = {}
+_plans: dict[str, Plan] = {}
+_here = threading.local()
 
 
-def prepare(plan: Plan) -> None:
-    """Give this process the plan that its tasks refer to."""
-    _context["plan"] = plan
-    predictor.cache_clear()
+def prepare(plan: Plan, run: str = "") -> None:
+    """Give this process the plan that the tasks of a run refer to."""
+    store.refresh()
+    _plans[run] = plan
+
+
+def release(run: str) -> None:
+    """Forget a run and its network."""
+    _plans.pop(run, None)
+    _predictor.cache_clear()
+
+
+def at(run: str, task: Callable[..., Any], *arguments: Any) -> Any:
+    """Do a task of a run; several runs may share the workers of one scheduler."""
+    _here.run = run
+    return task(*arguments)
 
 
 def current() -> Plan:
-    """The plan of this process."""
-    return _context["plan"]
+    """The plan of the run that this thread works for."""
+    return _plans[getattr(_here, "run", "")]
+
+
+def predictor() -> "Predictor":
+    """The network of the plan, loaded once per process on the device that the plan names."""
+    return _predictor(current().engine)
 
 
 @lru_cache(maxsize=1)
-def predictor() -> "Predictor":
-    """The network of the plan, loaded once per process on the device that the plan names."""
+def _predictor(engine: Engine) -> "Predictor":
     from models.checkpoints import load  # noqa: PLC0415 - torch: the driver knows the tasks but must not pay for it
     from models.predictor import Predictor  # noqa: PLC0415
 
-    engine = current().engine
     weights = describe(engine.weights)
     network = load(engine.weights, engine.network)
     return Predictor(network, weights.mean, weights.std, engine.device, engine.precision, engine.tta)
@@ -237,6 +255,30 @@ def finish(sources: weld.Sources) -> Written:
     path.parent.mkdir(parents=True, exist_ok=True)
     finishing.save(batch, path)
     return Written(Seal.of(path), {"finish": time.perf_counter() - started})
+
+
+def seam_error(corner: tuple[int, int]) -> float:
+    """How much stored samples differ from exact ones where blocks meet: max |ΔP| within a stride or two of a corner of blocks.
+
+    Args:
+        corner: (row, col) of a pixel where four blocks meet.
+    """
+    plan = current()
+    stride, facts = plan.grid.rows.stride, plan.engine.facts
+    near = Window(*(Span(max(0, at - 2 * stride), at + 2 * stride) for at in corner)).clip(plan.grid.shape)
+    context = max(facts.before, facts.after)
+    everything = Window(*(Span(0, axis.padded) for axis in (plan.grid.rows, plan.grid.cols)))
+    seen = Window(
+        *(
+            _reach(span, whole, stride, (context, context))
+            for span, whole in ((near.rows, everything.rows), (near.cols, everything.cols))
+        )
+    )
+    scene = pixels.read(plan.mosaic, seen.clip(plan.grid.shape))
+    exact = predictor().samples(pad(scene.rgb, seen.shape))[near.within(seen)]
+    stored = store.read(plan.probabilities, near, plan.grid)
+    known = stored != store.NO_DATA
+    return float(np.abs(exact[known].astype(int) - stored[known]).max(initial=0)) / store.SAMPLE_MAX
 
 
 def readers(block: BlockIndex, grid: Grid) -> list[BlockIndex]:

@@ -59,7 +59,9 @@ class Request:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(f"inference.device: {self.device} asked for, but torch sees no CUDA device here; use cpu or auto")
+            raise InputError(
+                f"inference.device: {self.device} asked for, but torch sees no CUDA device here; use cpu or auto"
+            )
         precision = self.precision
         if precision == "auto":
             fast = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
