@@ -1,0 +1,202 @@
+"""``python -m pipeline.train train.yaml``: labelled scenes in, weights out. This module is the story of it."""
+
+import argparse
+import hashlib
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from models.weights import Weights, WeightsError, describe
+from pipeline import lease
+from pipeline.errors import InputError, OutputError, PipelineError
+from pipeline.progress import terminal
+from pipeline.training import checkpoint, curves, datasets, loop
+from pipeline.training.crops import Source
+from pipeline.training.datasets import Split
+from pipeline.training.loop import Desk
+from pipeline.training.processes import Processes, joined
+from pipeline.training.session import Session
+from pipeline.training.settings import Training
+from pipeline.training.teller import Teller
+from pipeline.yamlmodel import load_model
+
+EXAMPLES = """examples:
+  python -m pipeline.train configs/train-inria-ternausnet11.yaml
+  python -m pipeline.train train.yaml --set recipe.batch=4 --set device=cpu
+  torchrun --nproc-per-node 8 -m pipeline.train train.yaml
+"""
+MADE = (".work/checkpoint.safetensors", "weights.safetensors", "history.json", "curves.png", "reliability.png")
+FREE = ("output", "device", "recipe.workers", "recipe.save_every", "recipe.epochs", "recipe.minutes")
+# ^ keys that a resumed run may change
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.train",
+        description="Train a network on labelled scenes; run again, it goes on where it was stopped.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("settings", type=Path, help="the train.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a key")
+    parser.add_argument("--overwrite", action="store_true", help="start anew what was begun in the output folder")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, and answer with the exit code; everything foreseen ends in a sentence, never in a traceback."""
+    options = parse(arguments)
+    try:
+        settings = load_model(options.settings, options.set, Training)
+        with joined(settings.device) as processes, kept(settings.output, processes, overwrite=options.overwrite):
+            train(settings, processes, Teller(terminal(options.quiet or not processes.first)))
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except WeightsError as error:
+        print(error, file=sys.stderr)
+        return InputError.exit_code
+    return 0
+
+
+def train(settings: Training, processes: Processes, teller: Teller) -> None:
+    """Find the scenes, build or resume, train, draw what came out."""
+    splits = found(settings, processes)
+    session = Session(settings, processes)
+    with stoppable() as stopped, closing(teller):
+        desk = Desk(settings.output, teller, stopped)
+        check_same(settings, desk.checkpoint)
+        session.resume(desk.checkpoint)
+        pairs = zip(settings.data, splits, strict=True)
+        sources = [Source(data.share, split.training) for data, split in pairs if split.training]
+        held_out = [scene for split in splits for scene in split.validation]
+        loop.run(session, sources, held_out, desk, described(settings, splits))
+        if processes.first:
+            conclude(desk)
+
+
+@contextmanager
+def kept(output: Path, processes: Processes, *, overwrite: bool) -> Iterator[None]:
+    """Hold the output folder: one training at a time; processes that train together hold it together."""
+    if not processes.first:
+        processes.wait()
+        yield
+        return
+    work = output / ".work"
+    work.mkdir(parents=True, exist_ok=True)
+    with lease.hold(work / "lease"):
+        if overwrite:
+            clear(output)
+        processes.wait()
+        yield
+
+
+def clear(output: Path) -> None:
+    """Remove what an earlier training left; rendered scenes stay."""
+    for name in MADE:
+        (output / name).unlink(missing_ok=True)
+    shutil.rmtree(output / "tensorboard", ignore_errors=True)
+
+
+def found(settings: Training, processes: Processes) -> list[Split]:
+    """The scenes of every data set; rendered ones are made by the first process while the others wait.
+
+    Raises:
+        InputError: everything that is wrong with any of them.
+    """
+    if not processes.first:
+        processes.wait()
+    problems: list[str] = []
+    splits: list[Split] = []
+    for data in settings.data:
+        try:
+            splits.append(datasets.find(data, settings.output / ".work"))
+        except InputError as error:
+            problems += error.problems
+    if not problems:
+        problems += [f"data: {what}" for what in _lacking(splits)]
+    if problems:
+        raise InputError(*problems)
+    if processes.first:
+        processes.wait()
+    return splits
+
+
+def _lacking(splits: Sequence[Split]) -> list[str]:
+    """What a training cannot do without."""
+    train, held = (any(getattr(split, part) for split in splits) for part in ("training", "validation"))
+    return ["nothing is left to train on"] * (not train) + ["nothing is held out to validate on"] * (not held)
+
+
+def check_same(settings: Training, path: Path) -> None:
+    """A checkpoint is gone on from only with the settings that it was begun with.
+
+    Raises:
+        OutputError: they differ; it says in what.
+    """
+    if not path.exists():
+        return
+    texts = checkpoint.facts(path)["settings"], settings.model_dump_json()
+    before, after = (flat(json.loads(text)) for text in texts)
+    changed = [key for key in sorted(before | after) if before.get(key) != after.get(key) and key not in FREE]
+    if changed:
+        listed = ", ".join(f"{key} ({before.get(key)} before, {after.get(key)} now)" for key in changed)
+        raise OutputError(f"{settings.output}: was begun with other settings: {listed}; --overwrite starts anew")
+
+
+def flat(values: Any, path: str = "") -> dict[str, Any]:
+    """Nested settings as ``{key.path: value}``."""
+    if isinstance(values, dict) and values:
+        return {key: value for name, inner in values.items() for key, value in flat(inner, f"{path}{name}.").items()}
+    return {path.removesuffix("."): values}
+
+
+def described(settings: Training, splits: Sequence[Split]) -> Weights:
+    """What the weights' metadata say of network and data."""
+    count = settings.network.classes
+    classes = ("building",) if count == 1 else ("background", *(f"class {index}" for index in range(1, count)))
+    files = [f"{scene.image.name} {scene.part}" for split in splits for scene in split.training]
+    return Weights(
+        settings.network.name,
+        settings.network.options,
+        classes=classes,
+        resolution=settings.resolution,
+        training_data=settings.statement or ", ".join(data.name for data in settings.data),
+        data_sha256=hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest(),
+    )
+
+
+def conclude(desk: Desk) -> None:
+    """Draw the reliability curve of the weights that were kept, and say where they are."""
+    weights = describe(desk.weights)
+    curves.reliability(desk.output / "reliability.png", weights.reliability)
+    ious = "  ".join(f"{name} {value:.4f}" for name, value in weights.scores.items())
+    desk.teller.say(f"{desk.weights}: threshold {weights.threshold:.3f}  {ious}")
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and SIGINT ask to stop after the step in hand; a second one ends at once. Gives the question."""
+    asked: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        asked.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Training: labelled scenes -> crops -> a network -> weights."""

@@ -1,0 +1,111 @@
+"""Labelled scenes: an image, where its labels are, and the part of it that is meant. Read by window, never whole."""
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyogrio
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.features import rasterize
+from rasterio.io import DatasetReader
+from rasterio.transform import Affine
+from rasterio.windows import Window as RasterWindow
+
+from models.losses import IGNORE
+from pipeline.errors import InputError
+from tiling.grid import Span, Window
+
+Image = NDArray[np.uint8]
+"""(h, w, 3) uint8 RGB."""
+Labels = NDArray[np.uint8]
+"""(h, w) uint8: class indices, 1 is building; ``IGNORE`` where there is no label."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledScene:
+    """An image with its labels, and the part of it that belongs to a split."""
+
+    source: str
+    """The data set, or the city, whose scores it counts towards."""
+    image: Path
+    """GeoTIFF, PNG or JPEG with three bands of uint8."""
+    labels: Path
+    """A mask on the image's grid, or a vector file of footprints in any CRS."""
+    form: Literal["mask", "footprints", "classes"]
+    """mask: not 0 is building; footprints: burnt by the centre rule; classes: the values are class indices."""
+    part: Window
+    """The pixels of the image that are meant."""
+
+
+@lru_cache(maxsize=128)
+def opened(path: Path) -> DatasetReader:
+    """The file's handle, kept open; one per process, since handles may not be shared."""
+    with warnings.catch_warnings():
+        # Images and masks pair by pixel: chips without a georeference are as good as others.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
+
+
+def whole(path: Path) -> Window:
+    """All pixels of an image."""
+    height, width = opened(path).shape
+    return Window(Span(0, height), Span(0, width))
+
+
+def read_image(scene: LabelledScene, window: Window) -> Image:
+    """The pixels of ``window``, which lies inside the image."""
+    pixels: Image = opened(scene.image).read((1, 2, 3), window=_raster(window))
+    return pixels.transpose(1, 2, 0)
+
+
+def read_labels(scene: LabelledScene, window: Window) -> Labels:
+    """The labels of ``window``, which lies inside the image; ``IGNORE`` where the image has no data."""
+    if scene.form == "footprints":
+        labels = _burnt(scene, window)
+    else:
+        labels = opened(scene.labels).read(1, window=_raster(window))
+        labels = (labels > 0).astype(np.uint8) if scene.form == "mask" else labels
+    valid = opened(scene.image).dataset_mask(window=_raster(window))
+    return np.where(valid, labels, np.uint8(IGNORE))
+
+
+def _raster(window: Window) -> RasterWindow:
+    return RasterWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))
+
+
+def _burnt(scene: LabelledScene, window: Window) -> Labels:
+    tree = _footprints(scene.image, scene.labels)
+    left, top = window.cols.start, window.rows.start
+    met = tree.query(shapely.box(left, top, window.cols.stop, window.rows.stop))
+    if not len(met):
+        return np.zeros(window.shape, np.uint8)
+    # The window's own pixels as coordinates: one unit per pixel, y downwards.
+    affine = Affine(1, 0, left, 0, 1, top)
+    burnt: Labels = rasterize(list(tree.geometries[met]), window.shape, transform=affine, dtype="uint8")
+    return burnt
+
+
+@lru_cache(maxsize=32)
+def _footprints(image: Path, vectors: Path) -> shapely.STRtree:
+    """The footprints that meet the image, in its pixel coordinates (x, y)."""
+    raster = opened(image)
+    info = pyogrio.read_info(vectors)
+    if raster.crs is None or not info["crs"]:
+        raise InputError(f"{image if raster.crs is None else vectors}: has no CRS, so that footprints cannot be placed")
+    to_vectors = Transformer.from_crs(raster.crs.to_wkt(), info["crs"], always_xy=True)
+    bounds = to_vectors.transform_bounds(*raster.bounds)
+    found = pyogrio.raw.read(vectors, columns=[], bbox=bounds)[2]
+    to_pixels = ~raster.transform
+
+    def placed(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = to_vectors.transform(points[:, 0], points[:, 1], direction="INVERSE")
+        return np.column_stack(to_pixels @ (np.asarray(x), np.asarray(y)))
+
+    return shapely.STRtree(shapely.transform(shapely.from_wkb(found), placed))
