@@ -98,7 +98,7 @@ def dissolved(footprints: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def together(found: Sequence[NDArray[np.object_]], seen: Sequence[shapely.Geometry]) -> NDArray[np.object_]:
-    """The footprints of several scenes, each building once, cut to what the scenes show; pieces under 1 m2 are left out."""
+    """Footprints of several scenes, each building once, cut to what the scenes show, without pieces under 1 m2."""
     every = np.concatenate(found)
     _, first = np.unique(shapely.to_wkb(every), return_index=True)
     cut = shapely.intersection(every[np.sort(first)], shapely.union_all(list(seen)))
