@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import geopandas
 import numpy as np
+import pyogrio.raw
 import pyproj
 import rasterio
 import shapely
@@ -149,5 +149,7 @@ def write_footprints(path: Path, footprints: NDArray[np.object_], place: Place) 
     """Polygons in world metres as a layer in the place's CRS; the ending of the name chooses the format."""
     check_format(path)
     path.unlink(missing_ok=True)
-    frame = geopandas.GeoDataFrame(geometry=place.project(footprints), crs=place.crs)
-    frame.to_file(path, driver=_FORMATS[path.suffix], engine="pyogrio", layer=path.stem)
+    geometry = shapely.to_wkb(place.project(footprints))
+    pyogrio.raw.write(
+        path, geometry, [], [], driver=_FORMATS[path.suffix], layer=path.stem, geometry_type="Polygon", crs=place.crs
+    )
