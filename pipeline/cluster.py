@@ -1,19 +1,34 @@
 """Workers: where the tasks of a run are done. Every kind ends in one Dask client; nothing else here knows the difference."""
 
 import logging
-from collections.abc import Iterator
+import os
+import shlex
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.security import Security
 
-from pipeline import machine
-from pipeline.config import Region
-from pipeline.plan import worker_count
+from pipeline import machine, plan
+from pipeline.config import Cluster, Region
+from pipeline.errors import InputError
+from pipeline.machine import GIB, MIB
+from pipeline.worker import GPUS
 
 # Tasks that may run on a worker beside the one that holds the device: reading ahead, storing, tracing outlines.
 THREADS_BESIDE_DEVICE = 3
+THREADS = 1 + THREADS_BESIDE_DEVICE
+# A batch job's worker leaves this share of its walltime early, within these bounds, s: time to finish the block in hand.
+MARGIN, MARGIN_BOUNDS = 0.1, (60, 600)
+# A scheduler that does not answer for this long is not there, s.
+CONNECT_TIMEOUT = 20
 
 SETTINGS = {
     # We count attempts per block ourselves; Dask's own count ends runs after a few killed workers.
@@ -25,42 +40,250 @@ SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    # No pages over HTTP: they show paths and names to whoever can reach the port.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "30s",
 }
+WORKER = ("--nthreads", str(THREADS), "--resources", "device=1", "--preload", "pipeline.worker")
+
+Say = Callable[[str], None]
 
 
 @contextmanager
-def connect(region: Region) -> Iterator[Client]:
-    """A Dask client of the workers that ``cluster`` asks for; they end with the context."""
-    kinds = {"local": local}
-    with kinds[region.cluster.kind](worker_count(region)) as client:
+def connect(region: Region, say: Say) -> Iterator[Client]:
+    """A Dask client of the workers that ``cluster`` asks for; they end with the context, but those of ``address``.
+
+    Raises:
+        InputError: they cannot be had.
+    """
+    kinds = {"local": local, "cuda": cuda, "slurm": slurm, "address": address}
+    with dask.config.set(SETTINGS), kinds[region.cluster.kind](region, say) as client:
         yield client
 
 
 @contextmanager
-def local(workers: int) -> Iterator[Client]:
-    """Worker processes on this machine, on loopback, without a dashboard."""
-    threads = max(1, machine.cores() // workers)
-    settings = SETTINGS | {
-        "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads,
-        "distributed.nanny.pre-spawn-environ.MKL_NUM_THREADS": threads,
+def local(region: Region, say: Say) -> Iterator[Client]:
+    """Worker processes on this machine that share its cores."""
+    workers = plan.worker_count(region)
+    with processes(workers, max(1, machine.cores() // workers), {}) as client:
+        yield client
+
+
+@contextmanager
+def cuda(region: Region, say: Say) -> Iterator[Client]:
+    """One worker process for each GPU of this machine that is visible, or for the first ``gpus`` of them."""
+    found = machine.gpus()
+    wanted = found if region.cluster.gpus is None else region.cluster.gpus
+    if not 0 < wanted <= found:
+        raise InputError(
+            f"cluster.kind: cuda asks for {wanted or 'some'} GPUs, but {found} are visible here; use kind local"
+        )
+    devices = visible(found)[:wanted]
+    with processes(wanted, max(1, machine.cores() // wanted), {GPUS: ",".join(devices)}) as client:
+        yield client
+
+
+def visible(count: int) -> list[str]:
+    """Names of the visible GPUs, as ``CUDA_VISIBLE_DEVICES`` takes them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return [name.strip() for name in named.split(",")][:count] if named else [str(number) for number in range(count)]
+
+
+@contextmanager
+def processes(workers: int, threads: int, environment: Mapping[str, str]) -> Iterator[Client]:
+    """Worker processes on this machine, on loopback: nobody else can reach them.
+
+    Args:
+        workers: how many.
+        threads: of the network, in each.
+        environment: further variables of theirs.
+    """
+    numeric = {
+        f"distributed.nanny.pre-spawn-environ.{name}": threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     }
     with (
         TemporaryDirectory(prefix="seamless-footprints-") as scratch,
-        dask.config.set(settings),
+        dask.config.set(numeric),
         LocalCluster(
             n_workers=workers,
-            threads_per_worker=1 + THREADS_BESIDE_DEVICE,
+            threads_per_worker=THREADS,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
-            worker_dashboard_address=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             resources={"device": 1},
             memory_limit=0,
             local_directory=scratch,
             silence_logs=logging.CRITICAL,
             preload="pipeline.worker",
+            env=dict(environment),
         ) as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+@contextmanager
+def slurm(region: Region, say: Say) -> Iterator[Client]:
+    """Batch jobs, each a worker (or one for each of its GPUs); a job that ends is replaced. Encrypted by keys of this run.
+
+    Raises:
+        InputError: dask-jobqueue is not installed, or Slurm's commands are not here.
+    """
+    cluster_of = _slurm_cluster()
+    jobs = 1 if region.cluster.workers == "auto" else int(region.cluster.workers)
+    with (
+        cluster_of(
+            **_job(region.cluster, int(region.cluster.memory or plan.memory_limit(region) + GIB)),
+            security=True,
+            shared_temp_directory=str(region.output / ".work"),
+            log_directory=str(region.output / ".work" / "jobs"),
+            scheduler_options={"dashboard": False, "dashboard_address": ":0"},
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        # minimum = maximum: not to adapt, but so that a job that ended by its walltime, or was cancelled, is replaced
+        cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval="5s", wait_count=6)
+        say(f"{jobs} jobs submitted to Slurm; their logs are in {region.output / '.work' / 'jobs'}")
+        yield client
+
+
+def _slurm_cluster() -> Any:
+    try:
+        from dask_jobqueue.slurm import SLURMCluster  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise InputError("cluster.kind: slurm needs dask-jobqueue: pip install 'seamless-footprints[slurm]'") from None
+    return SLURMCluster
+
+
+def _job(cluster: Cluster, memory: int) -> dict[str, Any]:
+    """What dask-jobqueue has to know of a job."""
+    gpus = cluster.gpus or 0
+    devices = [f"--gres=gpu:{gpus}"] if gpus else []
+    lasting = seconds(cluster.walltime)
+    margin = min(lasting // 2, max(MARGIN_BOUNDS[0], min(MARGIN_BOUNDS[1], int(lasting * MARGIN))))
+    leave = ("--lifetime", f"{lasting - margin}s", "--lifetime-stagger", f"{margin // 2}s")
+    environment = {
+        "OMP_NUM_THREADS": max(1, cluster.cores // max(1, gpus)),
+        "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+        **({GPUS: ",".join(map(str, range(gpus)))} if gpus > 1 else {}),
+    }
+    exports = [f"export {name}={value}" for name, value in environment.items()]
+    return {
+        "queue": cluster.queue,
+        "account": cluster.account,
+        "walltime": cluster.walltime,
+        "cores": cluster.cores,
+        "processes": max(1, gpus),
+        "memory": f"{-(-memory // MIB)}MiB",
+        "python": shlex.quote(sys.executable),
+        "job_name": "footprints",
+        "job_script_prologue": [*cluster.prologue, *exports],
+        "job_extra_directives": [*devices, *cluster.directives],
+        "worker_extra_args": [*WORKER, "--memory-limit", "0", "--no-dashboard", *leave],
+    }
+
+
+def seconds(walltime: str) -> int:
+    """Seconds of a walltime [D-]HH:MM:SS."""
+    days, _, clock = walltime.rpartition("-")
+    hours, minutes, rest = (int(part) for part in clock.split(":"))
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+@contextmanager
+def address(region: Region, say: Say) -> Iterator[Client]:
+    """A scheduler that is there already, with workers that others start; they go on after the run.
+
+    Raises:
+        InputError: it does not answer, or its workers cannot do the work.
+    """
+    options = region.cluster
+    try:
+        client = Client(options.address, security=_security(options), timeout=CONNECT_TIMEOUT)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"cluster.address: {options.address} does not answer as a Dask scheduler: {reason}") from error
+    with client:
+        check(client, region)
+        if not client.nthreads():
+            say(
+                f"{options.address} has no workers yet; waiting. Start them with: dask worker {options.address} {' '.join(WORKER)}"
+            )
+        yield client
+
+
+def _security(cluster: Cluster) -> Security | None:
+    """TLS, when the config has any of its files or the address asks for it."""
+    files = cluster.tls_ca, cluster.tls_cert, cluster.tls_key
+    if not any(files):
+        return None
+    lacking = [name for name, path in zip(("tls_ca", "tls_cert", "tls_key"), files, strict=True) if path is None]
+    missing = [f"{path} is not a file" for path in files if path is not None and not path.is_file()]
+    if lacking or missing:
+        raise InputError(*(f"cluster.{name}: is missing; TLS needs all three" for name in lacking), *missing)
+    ca, certificate, key = map(str, files)
+    return Security(tls_ca_file=ca, tls_client_cert=certificate, tls_client_key=key, require_encryption=True)
+
+
+def check(client: Client, region: Region) -> None:
+    """Find out whether the workers that are there can do the work.
+
+    Raises:
+        InputError: one lacks the project, its version, the shared folder or the device slot; one sentence for each reason.
+    """
+    marker = region.output / ".work" / f".probe-{uuid.uuid4().hex}.partial"
+    marker.touch()
+    try:
+        found: dict[str, dict[str, Any]] = client.run(_probe([str(marker), str(region.model.weights)]))
+    finally:
+        marker.unlink()
+    problems: dict[str, list[str]] = {}
+    for worker, facts in sorted(found.items()):
+        for problem in _problems(facts, marker):
+            problems.setdefault(problem, []).append(worker)
+    if problems:
+        raise InputError(*(f"cluster: {problem} ({_few(workers)})" for problem, workers in problems.items()))
+
+
+def _few(workers: list[str]) -> str:
+    rest = f" and {len(workers) - 3} more" if len(workers) > 3 else ""
+    return ", ".join(workers[:3]) + rest
+
+
+def _probe(paths: list[str]) -> Callable[[], dict[str, Any]]:
+    """A function that looks around on a worker. It travels as code, so that it runs also where the project is missing."""
+
+    def look() -> dict[str, Any]:
+        import os  # noqa: PLC0415
+        from importlib import metadata, util  # noqa: PLC0415
+
+        from distributed import get_worker  # noqa: PLC0415
+
+        name = "seamless-footprints"
+        there = util.find_spec("pipeline") is not None and util.find_spec("pipeline.tasks") is not None
+        versions = [each.version for each in metadata.distributions(name=name)] if there else []
+        return {
+            "version": versions[0] if versions else None,
+            "lacks": [path for path in paths if not os.path.exists(path)],  # noqa: PTH110
+            "writes": os.access(os.path.dirname(paths[0]), os.W_OK),  # noqa: PTH120
+            "device": get_worker().state.total_resources.get("device", 0),
+        }
+
+    return look
+
+
+def _problems(facts: Mapping[str, Any], marker: Path) -> list[str]:
+    """What a worker lacks, as sentences."""
+    mine = version("seamless-footprints")
+    lacks = [str(marker.parent.parent) if path == str(marker) else path for path in facts["lacks"]]
+    told = [f"workers do not see {path}; they need the same shared folder at the same path" for path in lacks]
+    if not lacks and not facts["writes"]:
+        told.append(f"workers may not write in {marker.parent.parent}")
+    if facts["version"] != mine:
+        has = f"have version {facts['version']}" if facts["version"] else "do not have the project"
+        told.append(f"workers {has}; install seamless-footprints {mine} where they run")
+    if facts["device"] < 1:
+        told.append(f"workers have no slot for the network; start them with: dask worker … {' '.join(WORKER)}")
+    return told

@@ -1,5 +1,6 @@
 """The first half of a run: every block's samples, and its outlines as soon as its neighbours' samples are final."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BlocksFailed
 from pipeline.footprints import outline
-from pipeline.graph import Crew, Finished, Job
+from pipeline.graph import ATTEMPTS, Crew, Finished, Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
 from pipeline.plan import Plan
 from pipeline.progress import Progress
@@ -31,6 +32,8 @@ class Ledger:
     """bool (blocks): its outline is done or under way."""
     failed: dict[BlockIndex, str] = field(default_factory=dict)
     """Blocks that were given up, with the reason."""
+    mended: Counter[BlockIndex] = field(default_factory=Counter)
+    """How often the samples of a block were computed again because they did not read back."""
 
     @classmethod
     def resume(cls, plan: Plan, journal: Journal) -> "Ledger":
@@ -136,7 +139,7 @@ class Computation:
     def _failed(self, ledger: Ledger, outcome: Finished) -> None:
         """Compute damaged samples again; give up what failed too often, and let its neighbours go on without it."""
         block, error = outcome.job.block, outcome.error
-        if isinstance(error, DamagedBlock) and error.block not in ledger.failed:
+        if isinstance(error, DamagedBlock) and ledger.mended[error.block] < ATTEMPTS:
             self._mend(ledger, block, error.block)
             return
         if self.stop_on_error:
@@ -149,11 +152,13 @@ class Computation:
         """Compute the samples of a block again that did not read back; the outline that noticed waits for them."""
         ledger.outlined[outline.row, outline.col] = False
         if ledger.final[damaged.row, damaged.col]:
-            self.journal.forget(SAMPLES, str(damaged))
+            ledger.mended[damaged] += 1
+            self.journal.forget(SAMPLES, [damaged])
             ledger.final[damaged.row, damaged.col] = False
             self.crew.start(Job(SAMPLES, damaged))
 
 
 def _line(outcome: Finished) -> dict[str, Any]:
-    """A job as a line of the journal."""
-    return {"stage": outcome.job.stage, "block": str(outcome.job.block), **outcome.result.line()}
+    """A job as a line of the journal; how long it took is for the log."""
+    facts = {name: value for name, value in outcome.result.line().items() if name != "seconds"}
+    return {"stage": outcome.job.stage, "block": str(outcome.job.block), **facts}

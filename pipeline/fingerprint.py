@@ -1,28 +1,41 @@
 """What determines the output, as a value that two runs can compare."""
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.weights import Weights
 from pipeline.config import Region
-from pipeline.mosaic import Mosaic
+from pipeline.mosaic import Mosaic, Scene
+from tiling.grid import Span, Window
 
 # The form of what is stored; raised when a new version of the project would store something else.
 FORMAT = 1
 # Keys that may change between a run and its resumption: they say where and how fast, not what.
 INDIFFERENT = {"name", "output", "cluster", "memory", "on_error", "remote", "scenes"}
+# More sentences than this hide the first ones.
+SENTENCES = 20
 
 
 def of(region: Region, mosaic: Mosaic, weights: Weights) -> dict[str, Any]:
-    """The fingerprint of a run: flat, JSON, comparable key by key."""
+    """The fingerprint of a run: flat, JSON, comparable key by key; ``scenes`` is a list in the order that decides overlaps."""
     settings = region.model_dump(mode="json", exclude=INDIFFERENT)
     settings["model"].pop("weights")
     settings["inference"].pop("device")
     if region.area is not None:
         settings["area"] = hashlib.sha256(mosaic.area or b"").hexdigest()
-    scenes = {f"scenes.{scene.name}": scene.stamp for scene in mosaic.scenes}
-    return {"format": FORMAT, "weights": weights.sha256, "crs": mosaic.crs, **flat(settings), **scenes}
+    place = {"crs": mosaic.crs, "origin": list(mosaic.affine[:6])}
+    scenes = [_entry(scene) for scene in mosaic.scenes]
+    return {"format": FORMAT, "weights": weights.sha256, **place, **flat(settings), "scenes": scenes}
+
+
+def _entry(scene: Scene) -> list[Any]:
+    """Name, digest of the content and how it is read, and window."""
+    read = scene.stamp, scene.bands, scene.nodata, scene.masked, scene.scale, scene.resampled
+    rows, cols = scene.window.rows, scene.window.cols
+    digest = hashlib.sha256(repr(read).encode()).hexdigest()[:32]
+    return [scene.name, digest, rows.start, rows.stop, cols.start, cols.stop]
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -36,10 +49,34 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
+def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Window] | None:
+    """Windows of the scenes that ``after`` has more, when that is all that differs; else None."""
+    if any(before.get(key) != after.get(key) for key in _others(before, after)):
+        return None
+    known = iter(before["scenes"])
+    expected = next(known, None)
+    new = []
+    for entry in after["scenes"]:
+        if entry == expected:
+            expected = next(known, None)
+        else:
+            new.append(Window(Span(entry[2], entry[3]), Span(entry[4], entry[5])))
+    return new if expected is None else None
+
+
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """One sentence for each key that differs, in the order of the keys."""
-    keys = sorted({*before, *after})
-    return [_sentence(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+    """One sentence for each thing that differs; none when both are equal."""
+    keys = [key for key in _others(before, after) if before.get(key) != after.get(key)]
+    sentences = [_sentence(key, before.get(key), after.get(key)) for key in keys]
+    if "origin" in keys and before.get("crs") == after.get("crs"):
+        return [*sentences, "scenes: the mosaic starts at another corner, so every block differs"]
+    sentences += _scene_sentences(before.get("scenes", []), after.get("scenes", []))
+    rest = len(sentences) - SENTENCES
+    return sentences if rest <= 0 else [*sentences[:SENTENCES], f"… and {rest:,} more"]
+
+
+def _others(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return sorted({*before, *after} - {"scenes"})
 
 
 def _sentence(key: str, old: object, new: object) -> str:
@@ -48,3 +85,18 @@ def _sentence(key: str, old: object, new: object) -> str:
     if new is None:
         return f"{key}: removed (was {old})"
     return f"{key}: was {old}, is now {new}"
+
+
+def _scene_sentences(before: Sequence[list[Any]], after: Sequence[list[Any]]) -> list[str]:
+    old, new = (Counter(map(tuple, entries)) for entries in (before, after))
+    gone, come = {entry[0] for entry in old - new}, {entry[0] for entry in new - old}
+    sentences = [f"scenes: {name} {_change(name, gone, come)}" for name in sorted(gone | come)]
+    if not sentences and list(before) != list(after):
+        return ["scenes: listed in another order; where they overlap, the first one wins"]
+    return sentences
+
+
+def _change(name: str, gone: set[str], come: set[str]) -> str:
+    if name in gone and name in come:
+        return "changed"
+    return "is new" if name in come else "is gone"

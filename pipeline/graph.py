@@ -4,23 +4,38 @@ The driver holds the order: a block's outline needs one row and column of its ne
 are final. Only this module and ``cluster`` know Dask.
 """
 
+import errno
 import time
-from collections import Counter
+import uuid
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from distributed import Client, Future, WorkerPlugin
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from distributed import Client, Future, KilledWorker, WorkerPlugin
 
 from pipeline import tasks
+from pipeline.errors import Interrupted, PipelineError
+from pipeline.journal import OUTLINE, SAMPLES
 from pipeline.plan import READ_AHEAD, Plan
+from pipeline.store import DamagedBlock
 from tiling.grid import BlockIndex
 
 # A block that fails this often is at fault itself (FAULTS: quarantine); the rest of the region goes on.
 ATTEMPTS = 3
 # Time that blocks in hand get to finish after SIGTERM, s; the run must be gone after 20.
-GRACE = 14.0
+GRACE = 13.0
+# How often the number of workers is asked for, s: asking takes as long as submitting a block.
+CENSUS = 2.0
+# An output that cannot be written fails every block alike: the run ends, instead of giving up block after block.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.ENOENT}
+
+
+class WorkerDied(PipelineError):  # noqa: N818 - a state of the block
+    """A block's worker was killed every time that it was tried."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,16 +62,18 @@ class Finished:
     """Why it failed for good; None when it did not."""
 
 
-class _Prepare(WorkerPlugin):  # type: ignore[misc]
+class _Prepare(WorkerPlugin):
     """Gives every worker, also one that joins later, the plan of the run."""
 
-    name = "plan"
-
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, run: str) -> None:
+        self.name = run
         self._plan = plan
 
     def setup(self, worker: Any) -> None:
-        tasks.prepare(self._plan)
+        tasks.prepare(self._plan, self.name)
+
+    def teardown(self, worker: Any) -> None:
+        tasks.release(self.name)
 
 
 @dataclass(slots=True)
@@ -78,72 +95,150 @@ class Stop:
 
 @dataclass(slots=True)
 class Crew:
-    """The workers, seen as a place where jobs are started and from where they come back, retried when they fail."""
+    """The workers, seen as a place where jobs are started and from where they come back, retried when they fail.
+
+    A dead worker does not say which of its jobs killed it. Jobs that lost their worker twice are therefore tried alone: the
+    one at fault dies by itself, and the others, which only shared its worker, are done.
+    """
 
     client: Client
     """Connection to the scheduler."""
     stop: Stop
     """Says when to end early."""
-    _running: dict[Job, Future] = field(default_factory=dict)
+    run: str = field(default_factory=lambda: f"run-{uuid.uuid4().hex[:12]}")
+    """Tells this run from others on the same workers."""
+    _waiting: deque[Job] = field(default_factory=deque)
+    _suspects: deque[Job] = field(default_factory=deque)
+    _running: dict[Job, Future[Any]] = field(default_factory=dict)
     _attempts: Counter[Job] = field(default_factory=Counter)
-    _ended: "SimpleQueue[tuple[Job, Future]]" = field(default_factory=SimpleQueue)
+    _ended: "SimpleQueue[tuple[Job, Future[Any]]]" = field(default_factory=SimpleQueue)
+    _workers: tuple[float, int] = (-CENSUS, 0)
+
+    @classmethod
+    @contextmanager
+    def of(cls, client: Client, stop: Stop) -> "Iterator[Crew]":
+        """The workers of a client; in the end they forget the run, because they may be lent and go on to others."""
+        crew = cls(client, stop)
+        try:
+            yield crew
+        finally:
+            with suppress(Exception):  # the workers may be gone, and the run's own outcome matters more
+                crew.dismiss()
 
     def prepare(self, plan: Plan) -> None:
         """Give the plan to all workers, now and later."""
-        self.client.register_plugin(_Prepare(plan))
+        self.client.register_plugin(_Prepare(plan, self.run))
+
+    def dismiss(self) -> None:
+        """Abandon what runs, and let the workers forget the plan."""
+        self.client.cancel(list(self._running.values()), force=True)
+        self._running.clear()
+        self.client.unregister_worker_plugin(self.run)
 
     def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
-        """Run one task on a worker's device and wait for it."""
-        return self.client.submit(task, *arguments, resources={"device": 1}, pure=False).result()
+        """Run one task on a worker's device and wait for it.
+
+        Raises:
+            Interrupted: asked to stop before it was done.
+        """
+        future = self.client.submit(task, *arguments, resources={"device": 1}, pure=False)
+        while not future.done():
+            if self.stop.requested is not None:
+                raise Interrupted("interrupted before anything was computed")
+            time.sleep(0.02)
+        return future.result()
 
     @property
     def busy(self) -> int:
         """Number of jobs under way."""
-        return len(self._running)
+        return len(self._running) + len(self._waiting) + len(self._suspects)
 
     @property
     def width(self) -> int:
         """Number of blocks under way at which the devices are busy and the next tiles are read."""
-        return (1 + READ_AHEAD) * max(1, len(self.client.nthreads()))
+        asked, workers = self._workers
+        if time.monotonic() - asked > CENSUS:
+            workers = len(self.client.nthreads())
+            self._workers = time.monotonic(), workers
+        return (1 + READ_AHEAD) * max(1, workers)
 
     @property
     def has_room(self) -> bool:
         """Whether another block keeps the devices busier."""
-        return self.stop.requested is None and self.busy < self.width
+        return self.stop.requested is None and not self._suspects and self.busy < self.width
 
     def start(self, job: Job) -> None:
         """Start a job; it comes back through ``finished``."""
-        self._attempts[job] += 1
-        future = _SUBMIT[job.stage](self.client, job)
-        self._running[job] = future
-        future.add_done_callback(lambda done: self._ended.put((job, done)))
+        self._waiting.append(job)
 
     def finished(self) -> Iterator[Finished]:
-        """The jobs that ended since the last call; waits for the first one. Nothing when it is time to give up."""
-        while self._running and not self.stop.overdue:
-            try:
-                ended = [self._ended.get(timeout=0.5)]
-            except Empty:
-                continue
-            while not self._ended.empty():
-                ended.append(self._ended.get())
-            outcomes = [outcome for job, future in ended if (outcome := self._settle(job, future))]
+        """The jobs that ended since the last call; waits for the first one. Nothing when it is time to give up.
+
+        Raises:
+            OSError: the output cannot be written.
+            Interrupted: the scheduler is gone.
+        """
+        while self._feed() and not self.stop.overdue:
+            outcomes = [outcome for job, future in self._next() if (outcome := self._settle(job, future))]
             if outcomes:
                 yield from outcomes
                 return
 
-    def _settle(self, job: Job, future: Future) -> Finished | None:
-        """The outcome of a job whose future is done; None when it was started again."""
+    def _feed(self) -> bool:
+        """Submit what waits, suspects one by one; whether something runs."""
+        if self.stop.requested is None and self._suspects:
+            if not self._running:
+                self._submit([self._suspects.popleft()])
+        elif self.stop.requested is None and self._waiting:
+            self._submit(list(self._waiting))
+            self._waiting.clear()
+        return bool(self._running)
+
+    def _submit(self, jobs: list[Job]) -> None:
+        """Send jobs to the scheduler in one message, because a message costs more than a task."""
+        self._attempts.update(jobs)
+        keys, graph = _graph(self.run, jobs, self._attempts)
+        for job, future in zip(jobs, self.client.get(graph, keys, sync=False), strict=True):
+            self._running[job] = future
+            future.add_done_callback(lambda done, job=job: self._ended.put((job, done)))
+
+    def _next(self) -> list[tuple[Job, Future[Any]]]:
+        """The futures that ended since the last call; waits a moment for the first one."""
+        try:
+            ended = [self._ended.get(timeout=0.5)]
+        except Empty:
+            return []
+        while not self._ended.empty():
+            ended.append(self._ended.get())
+        return ended
+
+    def _settle(self, job: Job, future: Future[Any]) -> Finished | None:
+        """The outcome of a job whose future is done; None when it is tried again."""
         if self._running.get(job) is not future:
             return None
         del self._running[job]
-        error = future.exception() if future.status == "error" else None
-        if error is None and future.status == "finished":
+        if future.status in ("cancelled", "lost"):
+            raise Interrupted("the scheduler is gone; what is done is kept: run the same command again, and it resumes")
+        try:
             return Finished(job, result=future.result())
-        if self.stop.requested is None and self._attempts[job] < ATTEMPTS:
-            self.start(job)
+        except Exception as error:
+            return self._failed(job, error)
+
+    def _failed(self, job: Job, error: Exception) -> Finished | None:
+        """Try again, or give up."""
+        if self.stop.requested is not None:
             return None
-        return Finished(job, error=error or RuntimeError(f"{job} was {future.status}"))
+        if isinstance(error, DamagedBlock):
+            return Finished(job, error=error)
+        if self._attempts[job] < ATTEMPTS:
+            again = self._suspects if isinstance(error, KilledWorker) and self._attempts[job] > 1 else self._waiting
+            again.append(job)
+            return None
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise error
+        if isinstance(error, KilledWorker):
+            error = WorkerDied(f"its worker was killed {ATTEMPTS} times (out of memory?)")
+        return Finished(job, error=error)
 
     def each(self, jobs: Iterable[Job]) -> Iterator[Finished]:
         """Run independent jobs, a bounded number at a time."""
@@ -151,24 +246,36 @@ class Crew:
         while True:
             while self.has_room and (job := next(waiting, None)):
                 self.start(job)
-            if not self.busy or self.stop.overdue:
+            outcomes = list(self.finished())
+            if not outcomes:
                 return
-            yield from self.finished()
+            yield from outcomes
 
 
-def _submit_samples(client: Client, job: Job) -> Future:
-    """Read, infer, store. Only ``infer`` needs the device: tasks with resources are never queued."""
-    tile = client.submit(tasks.read, job.block, pure=False)
-    samples = client.submit(tasks.infer, tile, pure=False, resources={"device": 1}, priority=1)
-    return client.submit(tasks.keep, tile, samples, pure=False, priority=2)
+# Stage -> (task, what it follows, annotations). Only ``infer`` needs the device: tasks with resources are never queued.
+_Step = tuple[str, Callable[..., Any], tuple[str, ...], dict[str, Any] | None]
+_STEPS: dict[str, tuple[_Step, ...]] = {
+    SAMPLES: (
+        ("read", tasks.read, (), None),
+        ("infer", tasks.infer, ("read",), {"resources": {"device": 1}, "priority": 1}),
+        ("store", tasks.keep, ("read", "infer"), {"priority": 2}),
+    ),
+    OUTLINE: (("outline", tasks.outline, (), {"priority": 3}),),
+    "finish": (("finish", tasks.finish, (), None),),
+}
 
 
-def _submit_outline(client: Client, job: Job) -> Future:
-    return client.submit(tasks.outline, job.block, pure=False, priority=3)
-
-
-def _submit_finish(client: Client, job: Job) -> Future:
-    return client.submit(tasks.finish, job.argument, pure=False)
-
-
-_SUBMIT = {"samples": _submit_samples, "outline": _submit_outline, "finish": _submit_finish}
+def _graph(run: str, jobs: Iterable[Job], attempts: Counter[Job]) -> tuple[list[str], HighLevelGraph]:
+    """The key of each job's last task, and the graph of all: one layer for each kind of task."""
+    layers: dict[str, dict[str, Any]] = {}
+    keys = []
+    for job in jobs:
+        suffix = f"{run}-{job.block}-{attempts[job]}"
+        argument = job.block if job.argument is None else job.argument
+        for name, task, follows, _ in _STEPS[job.stage]:
+            given: list[Any] = [f"{before}-{suffix}" for before in follows] or [argument]
+            layers.setdefault(name, {})[f"{name}-{suffix}"] = (tasks.at, run, task, *given)
+        keys.append(f"{_STEPS[job.stage][-1][0]}-{suffix}")
+    steps = [step for stage in _STEPS.values() for step in stage if step[0] in layers]
+    graph = {name: MaterializedLayer(layers[name], annotations=annotations) for name, _, _, annotations in steps}
+    return keys, HighLevelGraph(graph, {name: set(follows) for name, _, follows, _ in steps})

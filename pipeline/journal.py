@@ -1,21 +1,22 @@
-"""What is finished, durably: one JSON line for each thing done, flushed to the disk before it counts.
+"""What is finished, durably: one checked line for each thing done, flushed to the disk before it counts.
 
-Chunks cannot say that a block is finished (a block without data writes none), so the journal does. A line that a crash cut
-short is ignored; everything after it is written anew.
+Chunks cannot say that a block is finished (a block without data writes none), so the journal does. A line is a CRC-32 in hex and
+a JSON object. From the first line that a crash or a bad disk left unreadable on, everything counts as not done.
 """
 
+import errno
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.durable import sync
+from pipeline.durable import replace
 from tiling.grid import BlockIndex
 
-SAMPLES, OUTLINE, FINISH = "samples", "outline", "finish"
+SAMPLES, OUTLINE = "samples", "outline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,83 +43,91 @@ class Seal:
 
 @dataclass(slots=True)
 class Journal:
-    """An append-only file of JSON lines with one head line. Open it through ``Journal.open``."""
+    """An append-only file of lines, the first of which is its head. Made by ``create`` and ``open``."""
 
     path: Path
     """The file."""
     head: dict[str, Any]
     """What the first line says: fingerprint, what was decided, when it began."""
-    done: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    """(stage, block) -> its line."""
+    done: dict[str, dict[BlockIndex, bytes]] = field(default_factory=dict)
+    """stage -> block -> its line, as it was written: a tenth of the memory of what it says."""
     _handle: int = -1
 
     @staticmethod
     def peek(path: Path) -> dict[str, Any] | None:
         """The head of a journal; None where there is none."""
-        lines, _ = _lines(path)
-        return lines[0] if lines else None
+        return next((_parse(line) for line in _lines(path)), None)
 
     @classmethod
-    def create(cls, path: Path, head: Mapping[str, Any]) -> Self:
-        """Start a new journal; the file appears whole with its head or not at all."""
-        journal = cls(path, dict(head))
-        scratch = path.with_suffix(".new")
-        scratch.write_text(json.dumps(journal.head) + "\n", encoding="utf-8")
-        sync(scratch)
-        scratch.replace(path)
-        sync(path.parent)
-        return journal._attach()
+    def create(cls, path: Path, head: Mapping[str, Any], lines: Iterable[Mapping[str, Any]] = ()) -> Self:
+        """Start a new journal, with lines to begin with; the file appears whole or not at all."""
+        with replace(path) as scratch, scratch.open("wb") as file:
+            file.writelines(map(_format, [head, *lines]))
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Continue a journal: read what is whole, cut off what a crash left half-written."""
-        lines, whole = _lines(path)
-        journal = cls(path, lines[0])
-        for line in lines[1:]:
+        """Continue a journal: read what is whole, cut off what is not."""
+        lines = _lines(path)
+        head = next(lines)
+        journal, whole = cls(path, _parse(head)), len(head)
+        for line in lines:
             journal._apply(line)
+            whole += len(line)
         os.truncate(path, whole)
-        return journal._attach()
-
-    def _attach(self) -> Self:
-        self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
-        return self
+        journal._handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+        return journal
 
     def record(self, *lines: Mapping[str, Any]) -> None:
-        """Append lines (``stage`` and ``block`` among their keys) and flush them to the disk, in one write."""
+        """Append lines (``stage`` and ``block`` among their keys) and flush them to the disk, in one write.
+
+        Raises:
+            OSError: the disk is full or broken; the journal is as it was.
+        """
         if not lines:
             return
-        text = "".join(json.dumps(dict(line)) + "\n" for line in lines).encode()
-        written = os.write(self._handle, text)
-        if written != len(text):
-            os.ftruncate(self._handle, os.fstat(self._handle).st_size - written)
-            raise OSError(28, f"{self.path}: the disk is full")
-        os.fsync(self._handle)
-        for line in lines:
+        formatted = [_format(line) for line in lines]
+        self._append(b"".join(formatted))
+        for line in formatted:
             self._apply(line)
 
-    def _apply(self, line: Mapping[str, Any]) -> None:
-        key = line["stage"], line["block"]
-        if line.get("undone"):
-            self.done.pop(key, None)
-        else:
-            self.done[key] = dict(line)
+    def _append(self, text: bytes) -> None:
+        before = os.fstat(self._handle).st_size
+        try:
+            if os.write(self._handle, text) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.fsync(self._handle)
+        except OSError:
+            os.ftruncate(self._handle, before)
+            raise
 
-    def forget(self, stage: str, block: str) -> None:
-        """Count something as not done any more."""
-        if (stage, block) in self.done:
-            self.record({"stage": stage, "block": block, "undone": True})
+    def _apply(self, line: bytes) -> None:
+        facts = _parse(line)
+        blocks = self.done.setdefault(facts["stage"], {})
+        row, col = facts["block"].split("-")
+        block = BlockIndex(int(row), int(col))
+        if facts.get("undone"):
+            blocks.pop(block, None)
+        else:
+            blocks[block] = line
+
+    def forget(self, stage: str, blocks: Iterable[BlockIndex]) -> None:
+        """Count blocks as not done any more."""
+        known = self.done.get(stage, {})
+        self.record(*({"stage": stage, "block": str(block), "undone": True} for block in blocks if block in known))
 
     def blocks(self, stage: str) -> Iterator[BlockIndex]:
         """The blocks for which a stage is done."""
-        for done, name in self.done:
-            if done == stage:
-                row, col = name.split("-")
-                yield BlockIndex(int(row), int(col))
+        return iter(self.done.get(stage, ()))
+
+    def facts(self, stage: str) -> Iterator[dict[str, Any]]:
+        """The lines of the blocks for which a stage is done."""
+        return map(_parse, self.done.get(stage, {}).values())
 
     def sealed(self, stage: str, block: BlockIndex, seal: Seal | None) -> bool:
         """Whether a block's file is the one that was recorded."""
-        recorded = self.done[stage, str(block)]["seal"]
-        return recorded == (None if seal is None else asdict(seal))
+        recorded = _parse(self.done[stage][block])["seal"]
+        return bool(recorded == (None if seal is None else asdict(seal)))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -127,18 +136,27 @@ class Journal:
             self._handle = -1
 
 
-def _lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines of a journal, and how many bytes they take."""
+def _format(facts: Mapping[str, Any]) -> bytes:
+    text = json.dumps(dict(facts), separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(line[9:])
+    return facts
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a journal up to the first that is not whole; none where there is no file."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            for line in file:
+                if not _is_whole(line):
+                    return
+                yield line
     except FileNotFoundError:
-        return [], 0
-    lines: list[dict[str, Any]] = []
-    whole = 0
-    for raw in content.split(b"\n")[:-1]:
-        try:
-            lines.append(json.loads(raw))
-        except ValueError:
-            break
-        whole += len(raw) + 1
-    return lines, whole
+        return
+
+
+def _is_whole(line: bytes) -> bool:
+    return line.endswith(b"\n") and line[:9] == b"%08x " % zlib.crc32(line[9:-1])

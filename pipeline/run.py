@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
             return 0
         production = Production(region, mosaic, request, print_, space, progress)
-        with cluster.connect(region, stop) as client, Crew.of(client, stop) as crew:
+        with cluster.connect(region, progress.say) as client, Crew.of(client, stop) as crew:
             return conclude(production.run(crew), production)
 
 

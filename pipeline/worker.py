@@ -1,16 +1,26 @@
 """Loaded by every worker process before its first task (Dask's ``preload``)."""
 
+import os
 import signal
 import threading
+from typing import Any
+
+# Names the GPUs that a machine's or a job's worker processes share, one each, in the order of the workers.
+GPUS = "SEAMLESS_FOOTPRINTS_GPUS"
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask with the new worker: give it its GPU, ignore Ctrl-C, and import ahead."""
+    devices = os.environ.get(GPUS, "").split(",")
+    if devices != [""]:
+        number = int(str(worker.name).rsplit("-", 1)[-1])
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+    if threading.current_thread() is threading.main_thread():
+        # Ctrl-C in a terminal reaches the whole process group; the driver alone decides when its workers end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_warm, daemon=True).start()
 
 
 def _warm() -> None:
     """Import what the first task needs while the driver still reads headers."""
-    import models.checkpoints
-    import models.predictor
-    import pipeline.tasks  # noqa: F401
-
-
-# Ctrl-C in a terminal reaches the whole process group; the driver alone decides when its workers end.
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-threading.Thread(target=_warm, daemon=True).start()
+    import pipeline.tasks  # noqa: F401, PLC0415

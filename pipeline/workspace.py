@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ from pipeline.durable import replace, sync
 from pipeline.errors import OutputError
 from pipeline.journal import Journal, Seal
 from pipeline.log import now
-from tiling.grid import BlockIndex
+from tiling.grid import BlockIndex, Window
 
 JOURNAL = "journal.jsonl"
 STORE = "probability.zarr"
+# Files whose checksums are under way at a time: the driver's memory must not grow with the region.
+VERIFIED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,19 @@ class Workspace:
         return self.work / JOURNAL
 
     def finished(self, print_: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The report of a run of the same fingerprint that is done, its files as it left them; else None.
+        """The report of a finished run of the same fingerprint, its files as it left them; None when there is work to do.
 
         Raises:
             OutputError: the folder holds the result of another configuration.
         """
-        report = read_json(self.output / "run.json")
+        head, report = self.head(), read_json(self.output / "run.json")
+        if head is not None:
+            self._refuse(head["fingerprint"], print_, "begun")
         if report is None or report.get("status") != "done":
             return None
         self._refuse(report["fingerprint"], print_, "finished")
+        if report["fingerprint"] != print_:
+            return None
         whole = all(Seal.of(self.output / name) == Seal(**seal) for name, seal in report["files"].items())
         return report if whole else None
 
@@ -54,24 +60,24 @@ class Workspace:
         """The head of an unfinished run's journal."""
         return Journal.peek(self.journal_path)
 
-    def begin(self, print_: Mapping[str, Any], decided: Mapping[str, Any]) -> Journal:
-        """Start a journal, or continue the one that is there.
-
-        Raises:
-            OutputError: what is there was begun with another configuration.
-        """
+    def added(self, print_: Mapping[str, Any]) -> list[Window] | None:
+        """What the scenes cover that an earlier run did not have; None where there is none to continue."""
         head = self.head()
-        if head is None:
+        return None if head is None else fingerprint.added(head["fingerprint"], print_)
+
+    def begin(self, print_: Mapping[str, Any], decided: Mapping[str, Any]) -> Journal:
+        """Start a journal, or continue the one that is there; ``finished`` has said that it may be."""
+        if self.head() is None:
             return Journal.create(self.journal_path, {"fingerprint": print_, "began": now(), **decided})
-        self._refuse(head["fingerprint"], print_, "begun")
         return Journal.open(self.journal_path)
 
     def _refuse(self, before: Mapping[str, Any], after: Mapping[str, Any], state: str) -> None:
+        """Refuse to continue with another configuration; more scenes are none."""
         changes = fingerprint.difference(before, after)
-        if changes:
+        if changes and fingerprint.added(before, after) is None:
             listed = "\n  ".join(changes)
             raise OutputError(
-                f"{self.output}: was {state} with another configuration:\n  {listed}\n"
+                f"{self.output}: was {state} with another configuration or other scenes:\n  {listed}\n"
                 "undo the change, choose another output, or start anew with --overwrite"
             )
 
@@ -90,9 +96,10 @@ class Workspace:
             final.rename(unfinished)
 
     def tidy(self) -> None:
-        """Remove what only an unfinished run needs."""
+        """Remove what only an unfinished run needs; the journal and the thumbnails serve when scenes are added."""
         for path in self._contents():
-            remove(path)
+            if path.name not in (JOURNAL, "thumbnails"):
+                remove(path)
 
     def clear(self) -> None:
         """Remove what earlier runs made; other files in the folder stay."""
@@ -102,8 +109,14 @@ class Workspace:
             remove(path)
 
     def _contents(self) -> list[Path]:
-        """Everything in the work folder but the lease."""
-        return [path for path in self.work.iterdir() if path.name != "lease"]
+        """Everything in the work folder but the lease and its lock."""
+        return [path for path in self.work.iterdir() if not path.name.startswith("lease")]
+
+    def sweep(self) -> None:
+        """Remove what a killed run left half-written beside its files."""
+        for folder in (self.output, self.output / "masks", self.work):
+            for path in folder.glob(".*.partial*"):
+                remove(path)
 
 
 def remove(path: Path) -> None:
@@ -128,6 +141,7 @@ def hold(output: Path) -> Iterator[Workspace]:
             stack.enter_context(lease.hold(space.work / "lease"))
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise OutputError(f"{output}: cannot be written ({error.strerror}); choose another output") from error
+        space.sweep()
         yield space
 
 
@@ -146,12 +160,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def verify(journal: Journal, stage: str, path_of: "Any") -> list[BlockIndex]:
+def verify(journal: Journal, stage: str, path_of: Callable[[BlockIndex], Path]) -> list[BlockIndex]:
     """Forget blocks whose file is not what was journalled (bit rot, a lost write); gives those blocks."""
     blocks = list(journal.blocks(stage))
+    bad: list[BlockIndex] = []
     with ThreadPoolExecutor() as pool:
-        seals = pool.map(lambda block: Seal.of(path_of(block)), blocks)
-        bad = [block for block, seal in zip(blocks, seals, strict=True) if not journal.sealed(stage, block, seal)]
-    for block in bad:
-        journal.forget(stage, str(block))
+        for batch in (blocks[start : start + VERIFIED_AT_ONCE] for start in range(0, len(blocks), VERIFIED_AT_ONCE)):
+            seals = pool.map(lambda block: Seal.of(path_of(block)), batch)
+            bad += [block for block, seal in zip(batch, seals, strict=True) if not journal.sealed(stage, block, seal)]
+    journal.forget(stage, bad)
     return bad

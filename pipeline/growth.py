@@ -1,0 +1,74 @@
+"""Scenes added to a region: what was computed stays, but for the blocks whose tiles the new scenes, or the mosaic's new extent, change."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import store
+from pipeline.journal import SAMPLES, Journal
+from pipeline.plan import Plan
+from pipeline.workspace import STORE, Workspace
+from tiling.grid import Axis, BlockIndex, Grid, Span, Window, round_up
+
+
+def extend(space: Workspace, plan: Plan, fingerprint: Mapping[str, Any], new: Iterable[Window]) -> Journal:
+    """Continue a run, finished or not, with more scenes.
+
+    A crash leaves the old journal, from which this starts anew, or the new one, which is complete.
+
+    Args:
+        space: the output folder; its journal is of the scenes before.
+        plan: the plan with all scenes, of the same blocks.
+        fingerprint: of all scenes.
+        new: the mosaic's pixels that the added scenes cover.
+    """
+    before = Journal.open(space.journal_path)
+    before.close()
+    keep = _unchanged(plan.grid, before.head["shape"], new)
+    blocks = [block for block in before.blocks(SAMPLES) if block in plan.grid and keep[block.row, block.col]]
+    _move_store(space, plan, blocks)
+    kept = {str(block) for block in blocks}
+    head = {**before.head, "fingerprint": dict(fingerprint), "shape": list(plan.grid.shape)}
+    return Journal.create(space.journal_path, head, (line for line in before.facts(SAMPLES) if line["block"] in kept))
+
+
+def _move_store(space: Workspace, plan: Plan, blocks: Iterable[BlockIndex]) -> None:
+    """Make a store of the new extent that holds ``blocks`` of the one that is there."""
+    published = space.output / STORE
+    source = published if published.exists() else plan.probabilities
+    grown = plan.work / "grown.zarr"
+    shutil.rmtree(grown, ignore_errors=True)
+    store.create(grown, plan.grid, plan.mosaic.affine, plan.mosaic.crs)
+    store.adopt(grown, source, blocks)
+    store.remove(plan.probabilities)
+    grown.rename(plan.probabilities)
+
+
+def _unchanged(grid: Grid, shape: tuple[int, int], new: Iterable[Window]) -> NDArray[np.bool_]:
+    """Blocks that see what they saw before: bool (blocks down, blocks across)."""
+    rows, cols = (_same(axis, size) for axis, size in zip((grid.rows, grid.cols), shape, strict=True))
+    same = rows[:, None] & cols
+    for window in new:
+        down, across = _seeing(grid.rows, window.rows), _seeing(grid.cols, window.cols)
+        same[down.start : down.stop, across.start : across.stop] = False
+    return same
+
+
+def _same(axis: Axis, size: int) -> NDArray[np.bool_]:
+    """Whether each block of an axis has the span and the tile that it had when the axis measured ``size``."""
+    before = replace(axis, size=size)
+    return np.array([i < before.blocks and _views(axis, i) == _views(before, i) for i in range(axis.blocks)], bool)
+
+
+def _views(axis: Axis, index: int) -> tuple[Span, Span]:
+    return axis.span(index), axis.tile(index)
+
+
+def _seeing(axis: Axis, span: Span) -> range:
+    """The blocks whose tiles meet ``span``."""
+    before, after = (round_up(px, axis.stride) for px in (axis.before, axis.after))
+    return axis.spans_over(Span(span.start - after, span.stop + before + axis.stride))
