@@ -67,8 +67,11 @@ class Mosaic:
 
     def scenes_over(self, window: Window) -> list[Scene]:
         """The scenes that share a pixel with ``window``, first one first."""
-        found = (self.scenes[number] for number in self._index.near(window))
-        return [scene for scene in found if scene.window.meets(window)]
+        return [self.scenes[number] for number in self.numbers_over(window)]
+
+    def numbers_over(self, window: Window) -> list[int]:
+        """The places in ``scenes`` of the scenes that share a pixel with ``window``, ascending."""
+        return [number for number in self._index.near(window) if self.scenes[number].window.meets(window)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The picture that a person looks at first: the mosaic, small, with its footprints; blocks leave thumbnails when read."""
+"""The picture that a person looks at first: the mosaic, small, with its footprints; made of the blocks' thumbnails."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

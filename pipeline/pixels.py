@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from pipeline.mosaic import Mosaic, Scene
 from pipeline.scenes.gdal import GDAL_OPTIONS
 from pipeline.scenes.remote import opened
 from pipeline.scenes.resample import Warp
-from tiling.grid import Span, Window
+from tiling.grid import Window
 
 FILL = (124, 116, 104)  # ImageNet's mean colour: about zero after normalisation, so that the network sees nothing there
 HANDLES = 16  # per thread: a tile meets a few scenes, and its neighbours meet the same ones
@@ -43,6 +44,8 @@ class Pixels:
     """(h, w, 3) uint8; ``FILL`` where there are no data."""
     valid: NDArray[np.bool_]
     """(h, w) bool; True where some scene has data."""
+    origin: NDArray[np.uint32] | None = None
+    """(h, w): place in the mosaic's scenes of the one that a valid pixel comes from; None where their windows tell."""
 
 
 def read(mosaic: Mosaic, window: Window) -> Pixels:
@@ -55,22 +58,27 @@ def read(mosaic: Mosaic, window: Window) -> Pixels:
     """
     rgb = np.empty((*window.shape, 3), np.uint8)
     valid = np.zeros(window.shape, bool)
-    for scene in mosaic.scenes_over(window):
-        part = _intersection(scene.window, window)
+    numbers = mosaic.numbers_over(window)
+    overlap = _overlap([mosaic.scenes[number].window for number in numbers])
+    origin = np.zeros(window.shape, np.uint32) if overlap else None
+    for number in numbers:
+        scene = mosaic.scenes[number]
+        part = scene.window.intersection(window)
         inside = part.within(window)
+        if origin is not None:
+            origin[inside][~valid[inside]] = number
         if not valid[inside].any():
             _read_scene(mosaic, scene, part, rgb[inside], valid[inside])
         elif not valid[inside].all():
             _read_behind(mosaic, scene, part, rgb[inside], valid[inside])
     if not valid.all():
         rgb[~valid] = FILL
-    return Pixels(rgb, valid)
+    return Pixels(rgb, valid, origin)
 
 
-def _intersection(one: Window, other: Window) -> Window:
-    pairs = ((one.rows, other.rows), (one.cols, other.cols))
-    rows, cols = (Span(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs)
-    return Window(rows, cols)
+def _overlap(windows: list[Window]) -> bool:
+    """Whether two of the windows share a pixel."""
+    return any(one.meets(other) for one, other in combinations(windows, 2))
 
 
 def _read_behind(mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:

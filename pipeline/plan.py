@@ -23,7 +23,7 @@ from pipeline.store import SAMPLE_MAX
 from tiling import budget
 from tiling.grid import Axis, BlockIndex, Grid, round_up
 
-# The published threshold of TernausNet (Iglovikov & Shvets 2018, section III), for weights that carry no calibrated one.
+# The published threshold of TernausNet (arXiv:1801.05746, section III), for weights that carry no calibrated one.
 PAPER_THRESHOLD = 0.3
 # A process with torch, rasterio, zarr and dask loaded, before its first tile (measured: 0.62 GiB).
 PROCESS_BYTES = 700 * MIB
@@ -115,6 +115,10 @@ class Plan:
         """A block's outlines."""
         return self.work / "outlines" / f"{block}.arrow"
 
+    def origin_path(self, block: BlockIndex) -> Path:
+        """Which scene each pixel of a block comes from, where scenes overlap: a 32-bit TIFF."""
+        return self.work / "origin" / f"{block}.tif"
+
     @property
     def welded(self) -> Path:
         """The buildings that reach over seams."""
@@ -188,7 +192,7 @@ def memory_limit(region: Region) -> int:
 
 
 def worker_count(region: Region) -> int:
-    """Worker processes on this machine: one per GPU, or one that uses every core, because the network is parallel inside."""
+    """Worker processes on this machine: one per GPU, or one for all cores, because the network is parallel inside."""
     if region.cluster.workers != "auto":
         return int(region.cluster.workers)
     return max(1, machine.gpus()) if region.inference.device in ("auto", "cuda") else 1
@@ -229,7 +233,7 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
 def _active(mosaic: Mosaic, grid: Grid) -> NDArray[np.bool_]:
     """The blocks that have to be looked at: bool (blocks down, blocks across).
 
-    Without an area, those that meet a scene; with one, those that meet it, so that pixels in and outside it are told apart.
+    Without an area, those that meet a scene; with one, those that meet it, so that what lies outside is counted too.
     """
     if mosaic.area is not None:
         to_blocks = Affine.scale(grid.cols.block, grid.rows.block)

@@ -30,7 +30,7 @@ def plan_facts(plan: Plan) -> dict[str, str]:
     return {
         "region": plan.name,
         "mosaic": f"{rows} × {cols} px, {len(plan.mosaic.scenes)} scenes",
-        "blocks": f"{int(plan.active.sum())} of {len(grid)} hold a scene, {grid.rows.block} × {grid.cols.block} px each",
+        "blocks": f"{int(plan.active.sum())} of {len(grid)}, {grid.rows.block} × {grid.cols.block} px each",
         "tile": f"{need.tile[0]} × {need.tile[1]} px, halo {grid.rows.before} before and {grid.rows.after} after",
         "network": f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}",
         "computed": f"{need.computed / 1e6:.1f} Mpx for {need.wanted / 1e6:.1f} Mpx wanted ({ratio:.2f})",

@@ -1,7 +1,7 @@
 """Probabilities on disk: a Zarr v3 group that xarray and rioxarray open as a georeferenced raster.
 
-One block is one shard, written whole, once, by one task (concurrent writes into a shard lose data). A sample is a uint8:
-0…254 for P(building) = 0…1, 255 for no data. The only module that imports zarr.
+One block is one shard, written whole, once, by one task (concurrent writes into a shard lose data). A sample is a
+uint8: 0…254 for P(building) = 0…1, 255 for no data. The only module that imports zarr.
 """
 
 import shutil
@@ -28,7 +28,7 @@ NO_DATA = 255
 ARRAY = "probability"
 
 
-class DamagedBlock(PipelineError):
+class DamagedBlock(PipelineError):  # noqa: N818 - the state of a block, which has a cure
     """A stored block does not read back (bit rot, a file cut short): it has to be computed again."""
 
     def __init__(self, block: BlockIndex, reason: str) -> None:

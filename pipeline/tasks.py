@@ -1,7 +1,7 @@
 """What a worker does with one block: read its tile, run the network, store the samples, trace the outlines.
 
-Plain functions of a plan and a block; no Dask here. ``prepare`` gives a worker process the plan of a run once, so that tasks
-travel as block indices only.
+Plain functions of a plan and a block; no Dask here. ``prepare`` gives a worker process the plan of a run once, so that
+tasks travel as block indices only.
 """
 
 import threading
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.weights import describe
-from pipeline import pixels, store
+from pipeline import durable, pixels, store
 from pipeline.footprints import finish as finishing
 from pipeline.footprints import outline as outlines
 from pipeline.footprints import weld
@@ -120,6 +121,8 @@ def read(block: BlockIndex) -> Tile:
     counts = Counts(predicted, window.area - predicted - outside, outside)
     if predicted:
         plan.album.keep(block, scene.rgb[window.within(seen)])
+    if predicted and scene.origin is not None:
+        keep_origin(plan, block, scene.origin[window.within(seen)])
     rgb = pad(scene.rgb, tile.shape) if predicted else None
     return Tile(block, rgb, wanted, counts, time.perf_counter() - started)
 
@@ -235,7 +238,7 @@ def outline(block: BlockIndex) -> Written:
     window = plan.grid.window(block)
     seen = outlines.needs(window).clip(plan.grid.shape)
     samples = store.read(plan.probabilities, seen, plan.grid)
-    traced = outlines.trace(samples, window, plan.shaping.level, scene_numbers(plan, window))
+    traced = outlines.trace(samples, window, plan.shaping.level, scene_numbers(plan, block))
     path = plan.outline_path(block)
     path.parent.mkdir(parents=True, exist_ok=True)
     traced.save(path)
@@ -258,7 +261,7 @@ def finish(sources: weld.Sources) -> Written:
 
 
 def seam_error(corner: tuple[int, int]) -> float:
-    """How much stored samples differ from exact ones where blocks meet: max |ΔP| within a stride or two of a corner of blocks.
+    """How much stored samples differ from exact ones where blocks meet: max |ΔP| near a corner of blocks.
 
     Args:
         corner: (row, col) of a pixel where four blocks meet.
@@ -287,13 +290,24 @@ def readers(block: BlockIndex, grid: Grid) -> list[BlockIndex]:
     return [reader for reader in near if reader in grid]
 
 
-def scene_numbers(plan: Plan, window: Window) -> NDArray[np.uint32] | int:
-    """Number of the scene that each pixel of a window is taken from, as far as the scenes' windows tell; one for all if it is one."""
-    over = plan.mosaic.scenes_over(window)
-    places = {scene: number for number, scene in enumerate(plan.mosaic.scenes)} if len(over) > 1 else {}
-    if not places:
-        return plan.mosaic.scenes.index(over[0]) if over else 0
+def keep_origin(plan: Plan, block: BlockIndex, origin: NDArray[np.uint32]) -> None:
+    """Keep which scene each pixel of a block comes from, where overlapping scenes fill each other's gaps."""
+    path = plan.origin_path(block)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with durable.replace(path) as scratch:
+        Image.fromarray(origin.astype(np.int32)).save(scratch, compression="tiff_deflate")
+
+
+def scene_numbers(plan: Plan, block: BlockIndex) -> NDArray[np.uint32] | int:
+    """Place in the mosaic's scenes of the one that each pixel of a block comes from; one for all if it is one."""
+    window = plan.grid.window(block)
+    over = plan.mosaic.numbers_over(window)
+    if len(over) < 2:
+        return over[0] if over else 0
+    if plan.origin_path(block).exists():
+        with Image.open(plan.origin_path(block)) as kept:
+            return np.asarray(kept).astype(np.uint32)
     numbers = np.zeros(window.shape, dtype=np.uint32)
-    for scene in reversed(over):
-        numbers[scene.window.intersection(window).within(window)] = places[scene]
+    for number in over:
+        numbers[plan.mosaic.scenes[number].window.intersection(window).within(window)] = number
     return numbers
