@@ -9,7 +9,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 PREFIXES = ("module.", "model.")
 # ^ what nn.DataParallel and Lightning put before every name
-OPTIONAL = (".num_batches_tracked", "encoder.fc.weight", "encoder.fc.bias")
+OPTIONAL = (".num_batches_tracked", "fc.weight", "fc.bias")
 # ^ endings of tensors that a file may lack, because nothing reads them: torch counts batches since 0.4.1 only, and
 #   AlbuNet never calls its encoder's classifier
 

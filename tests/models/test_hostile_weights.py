@@ -283,7 +283,7 @@ def fuzz(folder: Path, rounds: int) -> dict[str, int]:
     chance = random.Random(rounds)  # noqa: S311 - it must repeat
     ends = {"loaded": 0, "refused": 0}
     for turn in range(rounds):
-        seed = files[3] if turn % 50 == 0 else files[turn % 3]
+        seed = files[3] if turn % 20 == 0 else files[turn % 3]
         (folder / "file").write_bytes(mutated(seed, chance))
         started = time.monotonic()
         try:
