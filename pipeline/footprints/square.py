@@ -21,6 +21,8 @@ SHORTEST_WALL = 1.2
 """m: steps shorter than that are noise of the contour."""
 FURTHEST = 1.0
 """m: largest distance between simplified and squared outline, either way (Hausdorff, by their vertices)."""
+TICKS = 1 << 20
+"""Positions along walls, per metre."""
 AREA_CHANGE = 0.1
 """Largest change of the area, as a share of it."""
 
@@ -170,13 +172,17 @@ def _directions(points: Complex, corner: Int, rings: Int, parts: Int) -> Float:
 def _walls(points: Complex, corner: Bool, rings: Int) -> _Walls:
     """Walls between corners; the middle of a wall decides its offset."""
     starts = np.flatnonzero(corner)
+    counts = np.diff(np.append(starts, len(points)))
     sides = _sides(points, rings)
     length = np.abs(sides)
     middle = points + sides / 2
-    whole = np.add.reduceat(length, starts)
-    number = np.cumsum(corner) - 1
-    along = (np.cumsum(length) - length / 2 - (np.cumsum(whole) - whole)[number]) / whole[number]
-    weight = length * np.clip(along * (1 - along), 0, None) + 1e-12
+    ticks = np.rint(length * TICKS).astype(np.int64)
+    ends = np.cumsum(ticks)
+    begin = (ends - ticks)[starts]
+    whole = np.add.reduceat(ticks, starts)
+    along = (ends - ticks / 2 - np.repeat(begin, counts)) / np.maximum(np.repeat(whole, counts), 1)
+    # ^ running sums of integers, so that the buildings before a wall leave no trace in its last bits
+    weight = length * along * (1 - along) + 1e-12
     mean = np.add.reduceat(middle * weight, starts) / np.add.reduceat(weight, starts)
     span = np.add.reduceat(sides, starts)
     upright = np.abs(span.imag) > np.abs(span.real)
