@@ -1,5 +1,6 @@
 """Small GeoTIFFs for tests, written by rasterio as people's own software would write them."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 
 UTM = "EPSG:32633"
 AFFINE = Affine(0.5, 0, 500_000, 0, -0.5, 5_300_000)
@@ -29,6 +31,7 @@ def write(path: Path, pixels: NDArray[Any], mask: NDArray[np.bool_] | None = Non
     } | profile
     settings = {key: value for key, value in settings.items() if value is not None}
     with (
+        warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),  # some tests want it so
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(path, "w", height=height, width=width, count=count, **settings) as file,
     ):
@@ -43,3 +46,9 @@ def region(folder: Path, text: str) -> Path:
     path = folder / "region.yaml"
     path.write_text(f"name: test\n{text}\n")
     return path
+
+
+def create(path: Path, height: int, width: int, **profile: Any) -> None:
+    """A GeoTIFF of three uint8 bands to which nothing is written."""
+    settings = {"driver": "GTiff", "dtype": "uint8", "count": 3, "crs": UTM, "transform": AFFINE} | profile
+    rasterio.open(path, "w", height=height, width=width, **settings).close()

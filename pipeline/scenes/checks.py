@@ -18,7 +18,10 @@ MERCATOR_EDGE = 20037508.35  # m: the antimeridian in EPSG:3857
 
 def scene_problems(facts: Facts, region: Region) -> list[str]:
     """What is wrong with one scene, each as the rest of a sentence that begins with its name."""
-    if facts.crs is None and facts.affine.is_identity and not facts.gcps:
+    if facts.pixel_size and not all(math.isfinite(size) and size for size in facts.pixel_size):
+        x, y = facts.pixel_size
+        place = [f"has a pixel size of {x:g} × {y:g}; write the right one into the file: gdal_edit.py -tr <x> <y>"]
+    elif facts.crs is None and facts.affine.is_identity and not facts.gcps:
         place = [f"is not georeferenced; write its place into the file: gdal_edit.py -a_srs EPSG:<code> {_CORNERS}"]
     else:
         place = [*_affine_problems(facts), *_crs_problems(facts)]
@@ -32,8 +35,8 @@ def _affine_problems(facts: Facts) -> Iterator[str]:
         yield "is placed by ground control points only; rectify it: gdalwarp"
     elif facts.affine.is_identity:
         yield f"has no geotransform; write it into the file: gdal_edit.py {_CORNERS}"
-    elif not all(map(math.isfinite, facts.affine[:6])) or (a == 0 and b == 0) or (e == 0 and d == 0):
-        yield f"has a pixel size of {a:g} × {e:g}; write the right one into the file: gdal_edit.py -tr"
+    elif not all(map(math.isfinite, facts.affine[:6])) or a * e == b * d:
+        yield f"has a geotransform that maps to nothing ({a:g}, {b:g}; {d:g}, {e:g}); write it again: gdal_edit.py"
     elif max(abs(b) * facts.shape[0], abs(d) * facts.shape[1]) > PHASE_TOLERANCE * min(abs(a), abs(e)):
         yield "is rotated or sheared; rectify it: gdalwarp"
     elif a < 0 or e > 0:
@@ -41,6 +44,8 @@ def _affine_problems(facts: Facts) -> Iterator[str]:
 
 
 def _crs_problems(facts: Facts) -> Iterator[str]:
+    if facts.gcps:  # their CRS comes with rectifying
+        return
     if facts.crs is None:
         yield "has no coordinate reference system; write it into the file: gdal_edit.py -a_srs EPSG:<code>"
     elif not (facts.crs.is_geographic or facts.crs.is_projected):

@@ -47,6 +47,8 @@ class Facts:
     """Its no-data tag."""
     mask: bool
     """It has an internal mask."""
+    pixel_size: tuple[float, float] | None
+    """(x, y) as written in its pixel scale tag."""
     gcps: bool
     """It is placed by ground control points instead of a geotransform."""
     stamp: str
@@ -134,6 +136,7 @@ def _facts(source: Source, dataset: Any, layout: tiff.Layout) -> Facts:
         colours=tuple(colour.name for colour in dataset.colorinterp),
         nodata=dataset.nodata,
         mask=any(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums),
+        pixel_size=layout.pixel_size,
         gcps=not layout.georeferenced and bool(dataset.gcps[0]),
         stamp=layout.stamp,
     )

@@ -83,15 +83,20 @@ def output_problems(output: Path, scenes: Sequence[Source], entries: Sequence[st
 
 def _overlap(output: Path, scenes: Sequence[Source], entries: Sequence[str]) -> Iterator[str]:
     """Outputs beside scenes would overwrite them, or be taken for scenes the next time. Links are followed first."""
-    real = output.resolve()
+    real = _real(output)
     for scene in scenes:
-        if isinstance(scene, Path) and scene.resolve().is_relative_to(real):
+        if isinstance(scene, Path) and _real(scene).is_relative_to(real):
             yield f"the scene {scene} lies inside it; choose another folder"
             return
     for entry in entries:
-        if not is_remote(entry) and Path(entry).is_dir() and real.is_relative_to(Path(entry).resolve()):
+        if not is_remote(entry) and Path(entry).is_dir() and real.is_relative_to(_real(Path(entry))):
             yield f"it lies inside the scenes' folder {entry}; choose another folder, or list {entry}/*.tif"
             return
+
+
+def _real(path: Path) -> Path:
+    """Where links lead to; a link that leads to itself stays as it is, where ``Path.resolve`` raises."""
+    return Path(os.path.realpath(path))
 
 
 def _unwritable(output: Path) -> Iterator[str]:

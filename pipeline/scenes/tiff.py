@@ -26,7 +26,7 @@ UNSIGNED = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, YCBCR = 256, 257, 258, 259, 262, 6
 SAMPLES_PER_PIXEL, ROWS_PER_STRIP, PLANAR = 277, 278, 284
 STRIP_OFFSETS, STRIP_COUNTS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 273, 279, 322, 323, 324, 325
-PIXEL_SCALE, TRANSFORMATION = 33550, 34264
+PIXEL_SCALE, TRANSFORMATION, DOUBLE = 33550, 34264, 12
 
 
 class TiffError(ValueError):
@@ -52,6 +52,8 @@ class Layout:
     """Hex digest of the file's length, block tables and a sample of its bytes."""
     georeferenced: bool
     """The first directory carries a geotransform."""
+    pixel_size: tuple[float, float] | None
+    """(x, y) as written there; readers drop the whole georeference where it is zero."""
 
 
 @dataclass(slots=True)
@@ -98,14 +100,22 @@ def check(file: BinaryIO, size: int) -> Layout:
     """
     reader = _opened(file, size)
     digest = hashlib.sha256(str(size).encode())
-    georeferenced: list[bool] = []
+    georeference: list[tuple[bool, tuple[float, float] | None]] = []
     for entries in _directories(reader):
-        georeferenced.append(PIXEL_SCALE in entries or TRANSFORMATION in entries)
+        size_tag = entries.get(PIXEL_SCALE)
+        georeference.append((bool({PIXEL_SCALE, TRANSFORMATION} & entries.keys()), _pixel_size(reader, size_tag)))
         if not {STRIP_OFFSETS, TILE_OFFSETS, WIDTH, HEIGHT} & entries.keys():
             continue  # a directory without an image, e.g. of metadata
         _check_image(reader, entries, digest.update)
     _sample(reader, digest.update)
-    return Layout(digest.hexdigest(), georeferenced[0])
+    return Layout(digest.hexdigest(), *georeference[0])
+
+
+def _pixel_size(reader: Reader, entry: Entry | None) -> tuple[float, float] | None:
+    if entry is None or entry.kind != DOUBLE or entry.items < 2:
+        return None
+    x, y = struct.unpack(reader.order + "2d", reader.read(entry.at, 16, "pixel size"))
+    return x, y
 
 
 def _opened(file: BinaryIO, size: int) -> Reader:
