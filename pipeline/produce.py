@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from pipeline import durable, export, growth, machine, picture, plan, report, store, tasks
+from pipeline import durable, export, growth, machine, page, picture, plan, report, store, tasks
 from pipeline.compute import Computation, Ledger
 from pipeline.config import Region
 from pipeline.errors import InputError, Interrupted, PipelineError
@@ -173,6 +173,8 @@ class Publication:
         self.production.space.publish_store(self.plan.probabilities)
         content = report.summary(self.plan, self.journal, self.ledger, facts)
         content |= {"footprints": sum(batch.num_rows for batch in rows), "files": report.seals(output, paths)}
+        page.write(output / "report.html", self.plan, content, self.journal, rows)
+        content["files"] |= report.seals(output, {"report": output / "report.html"})
         write_json(output / "run.json", content)
         if not self.ledger.failed:
             self.production.space.tidy()

@@ -1,0 +1,62 @@
+"""``report.html``: one page without network that shows what a run found, where, how well, and how long it took.
+
+Everything is inside the file: the imagery as a JPEG, footprints as SVG paths, a block map as a PNG, style and script.
+A content security policy with the digests of both forbids everything else: no text of a scene or a config can run.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline import durable
+from pipeline.journal import Journal
+from pipeline.page import blockmap, facts, images
+from pipeline.page.gathering import Gathering
+from pipeline.plan import Plan
+
+FOLDER = Path(__file__).parent
+
+
+def write(path: Path, plan: Plan, content: Mapping[str, Any], journal: Journal, rows: Iterable[pa.RecordBatch]) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: ``report.html``.
+        plan: the run's plan; its album holds the imagery.
+        content: what ``run.json`` says.
+        journal: which blocks are done, and what they hold.
+        rows: footprints, record batches of ``finish.SCHEMA``; read once, never held together.
+    """
+    gathered = Gathering.of(rows)
+    text = _template().render(
+        style=_asset("report.css"),
+        script=_asset("report.js"),
+        picture=images.picture(plan),
+        layers=gathered.layers(plan),
+        gathered=gathered,
+        blocks=blockmap.draw(plan, content, journal),
+        facts=facts.of(plan, content, journal),
+        content=content,
+        plan=plan,
+    )
+    with durable.replace(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def _template() -> Any:
+    strict: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined}
+    tidy = {"trim_blocks": True, "lstrip_blocks": True}
+    return Environment(loader=PackageLoader("pipeline.page", "."), **strict, **tidy).get_template("report.html.jinja")
+
+
+def _asset(name: str) -> dict[str, Markup]:
+    """A style or script of ours, with the digest that lets the browser accept it."""
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return {"text": Markup(text), "digest": Markup(f"'sha256-{digest}'")}  # noqa: S704 - our own file, not user's text
