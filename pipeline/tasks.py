@@ -7,7 +7,7 @@ tasks travel as block indices only.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +60,14 @@ def predictor() -> "Predictor":
     return _predictor(current().engine)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # the plan's, and the same in fp32 for tiles that overflow it
 def _predictor(engine: Engine) -> "Predictor":
     from models.checkpoints import load  # noqa: PLC0415 - torch: the driver knows the tasks but must not pay for it
     from models.predictor import Predictor  # noqa: PLC0415
 
     weights = describe(engine.weights)
     network = load(engine.weights, engine.network)
-    return Predictor(network, weights.mean, weights.std, engine.device, engine.precision, engine.tta)
+    return Predictor(network, weights, engine.device, engine.precision, engine.tta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +147,23 @@ def infer(tile: Tile) -> Samples:
 def _samples(rgb: NDArray[np.uint8], seen: Window, window: Window) -> NDArray[np.uint8]:
     """Run the network on the tile ``seen`` and keep ``window``; a tile that the device cannot hold is halved."""
     try:
-        return predictor().samples(rgb)[window.within(seen)].copy()
-    except MemoryError:
+        return _finite(rgb)[window.within(seen)].copy()
+    except MemoryError:  # the predictor's DeviceMemoryError is one
         halves = split(window, current().grid.rows.stride)
         if len(halves) < 2:
             raise
     parts = [_half(rgb, seen, half) for half in halves]
     return np.concatenate(parts, axis=0 if halves[0].cols == window.cols else 1)
+
+
+def _finite(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Samples of a tile; where a half precision overflows, once more in fp32."""
+    try:
+        return predictor().samples(rgb)
+    except ArithmeticError:  # the predictor's NotFiniteError is one
+        if current().engine.precision == "fp32":
+            raise
+        return _predictor(replace(current().engine, precision="fp32")).samples(rgb)
 
 
 def _half(rgb: NDArray[np.uint8], seen: Window, half: Window) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from small import write_weights
 
 SHARED = Path(__file__).parents[1] / "../shared/data"
 
@@ -13,3 +14,9 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real imagery is not here (../shared/data)")
     return SHARED.resolve()
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of a cheap TernausNet11 with random (He) weights."""
+    return write_weights(tmp_path_factory.mktemp("weights") / "small.safetensors")

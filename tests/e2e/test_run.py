@@ -12,7 +12,7 @@ import pytest
 import rioxarray  # noqa: F401 - registers the accessor
 import xarray
 from affine import Affine
-from regions import AFFINE, texture, write_region, write_scene
+from small import AFFINE, texture, write_region, write_scene
 
 SHAPE, CUT = (330, 500), 210
 
@@ -48,7 +48,9 @@ def test_the_report_adds_up(output: Path) -> None:
     report = json.loads((output / "run.json").read_text())
     counts = report["counts"]
     assert report["status"] == "done"
-    assert counts["pixels"] == SHAPE[0] * SHAPE[1] == sum(counts[k] for k in ("predicted", "no_data", "outside", "failed"))
+    assert (
+        counts["pixels"] == SHAPE[0] * SHAPE[1] == sum(counts[k] for k in ("predicted", "no_data", "outside", "failed"))
+    )
     assert counts["no_data"] == 60 * 60
     assert {path.name for path in (output / ".work").iterdir()} == {"journal.jsonl", "lease.lock", "thumbnails"}
 

@@ -8,7 +8,7 @@ import pytest
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from regions import AFFINE, texture, write_region, write_scene
+from small import AFFINE, texture, write_region, write_scene
 
 from pipeline import config, pixels, plan, survey, tasks
 from pipeline.trial import Request
@@ -74,6 +74,8 @@ def test_every_pixel_is_accounted_for(tmp_path: Path, weights: Path) -> None:
     )
     made = planned(tmp_path, weights, ["scenes"], tiles={"size": 320}, area="area.geojson")
     counts = [tasks.read(block).counts for block in made.blocks()]
-    predicted, no_data, outside = (sum(getattr(c, name) for c in counts) for name in ("predicted", "no_data", "outside"))
+    predicted, no_data, outside = (
+        sum(getattr(c, name) for c in counts) for name in ("predicted", "no_data", "outside")
+    )
     assert predicted == 300 * 200
     assert predicted + no_data + outside + made.skipped == 300 * 400

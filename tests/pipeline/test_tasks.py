@@ -1,0 +1,83 @@
+"""What a worker does with a block."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from small import AFFINE, texture, write_region, write_scene
+
+from pipeline import config, plan, store, survey, tasks
+from pipeline.trial import Request
+from tiling.grid import BlockIndex, Span, Window
+
+
+def planned(folder: Path, weights: Path, **keys: object) -> plan.Plan:
+    region = config.load(write_region(folder, weights, ["scenes/*.tif"], **keys))
+    request = Request.of(region)
+    made = plan.make(region, survey.survey(region), request.weights, request.answer(), None)
+    tasks.prepare(made)
+    return made
+
+
+@given(top=st.integers(0, 9), rows=st.integers(1, 300), left=st.integers(0, 9), cols=st.integers(1, 300))
+def test_halves_partition_a_window_on_the_stride(top: int, rows: int, left: int, cols: int) -> None:
+    window = Window(Span(32 * top, 32 * top + rows), Span(32 * left, 32 * left + cols))
+    halves = tasks.split(window, 32)
+    assert sum(half.area for half in halves) == window.area
+    assert all(half.rows.start % 32 == half.cols.start % 32 == 0 for half in halves)
+    assert len(halves) == 2 or max(rows, cols) <= 32
+
+
+def test_a_tile_that_the_device_cannot_hold_is_halved_without_a_trace(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scene(tmp_path / "scenes/a.tif", texture((500, 600)))
+    planned(tmp_path, weights)
+    tile = tasks.read(BlockIndex(0, 0))
+    whole = tasks.infer(tile).values
+    predictor = tasks.predictor()
+    seen: list[tuple[int, ...]] = []
+    samples = predictor.samples
+
+    def small_device(rgb: np.ndarray) -> np.ndarray:
+        if rgb.shape[0] * rgb.shape[1] > 200_000:
+            raise MemoryError
+        seen.append(rgb.shape)
+        return samples(rgb)
+
+    monkeypatch.setattr(predictor, "samples", small_device)
+    halved = tasks.infer(tile).values
+    assert len(seen) >= 2
+    assert np.abs(halved.astype(int) - whole).max() <= 1  # rounding of P ± 1e-6 at a step of the samples
+
+
+def test_a_halo_below_the_reach_has_an_error_and_the_exact_one_has_none(tmp_path: Path, weights: Path) -> None:
+    write_scene(tmp_path / "scenes/a.tif", texture((256, 256)))
+
+    def error(halo: object) -> float:
+        made = planned(tmp_path, weights, tiles={"size": 512 if halo == "auto" else 128, "halo": halo})
+        store.create(made.probabilities, made.grid, made.mosaic.affine, made.mosaic.crs)
+        for block in made.blocks():
+            tile = tasks.read(block)
+            tasks.keep(tile, tasks.infer(tile))
+        return tasks.seam_error((128, 128))
+
+    assert error("auto") <= 1 / store.SAMPLE_MAX
+    assert error(0) > 2 / store.SAMPLE_MAX
+
+
+def test_overlapping_scenes_are_told_apart_by_the_pixels_that_they_gave(tmp_path: Path, weights: Path) -> None:
+    image = texture((200, 300)) // 2 + 1
+    first = image.copy()
+    first[:, 100:] = 0
+    write_scene(tmp_path / "scenes/a.tif", first, nodata=0)
+    write_scene(tmp_path / "scenes/b.tif", image, AFFINE @ Affine.translation(0, 0), nodata=0)
+    made = planned(tmp_path, weights)
+    block = BlockIndex(0, 0)
+    tasks.read(block)
+    numbers = tasks.scene_numbers(made, block)
+    assert (numbers[:, :100] == 0).all()
+    assert (numbers[:, 100:] == 1).all()
