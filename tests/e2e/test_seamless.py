@@ -46,9 +46,12 @@ def tiled(made: plan.Plan) -> np.ndarray:
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    rows=st.integers(33, 420), cols=st.integers(33, 420), cut=st.integers(10, 400), size=st.sampled_from([320, 352, 416]),
+    rows=st.integers(33, 420),
+    cols=st.integers(33, 420),
+    cut=st.integers(10, 400),
+    size=st.sampled_from([320, 352, 416]),
     seed=st.integers(0, 99),
-)  # fmt: skip
+)
 def test_tiles_equal_the_whole_mosaic(
     tmp_path_factory: pytest.TempPathFactory, weights: Path, rows: int, cols: int, cut: int, size: int, seed: int
 ) -> None:

@@ -1,0 +1,49 @@
+"""Real imagery, where it lies beside the checkout: the real formats, no data that no tag announces, a geographic CRS."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+import pytest
+import yaml
+from test_run import run
+
+
+def produced(folder: Path, **keys: Any) -> tuple[dict[str, Any], Any]:
+    """run.json and the footprints of a region, found by the weights that come with the project."""
+    region = {"name": "real", "output": "out", **keys}
+    path = folder / "region.yaml"
+    path.write_text(yaml.safe_dump(region), encoding="utf-8")
+    done = run(path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((folder / "out/run.json").read_text())
+    return report, pyogrio.read_dataframe(folder / "out/footprints.gpkg", layer="footprints")
+
+
+def test_rio_as_one_region_with_empty_scenes(shared_data: Path, tmp_path: Path) -> None:
+    scenes = [str(shared_data / "spacenet1_rio_tiles" / f"img{number}.tif") for number in range(50, 65)]
+    report, found = produced(tmp_path, scenes=scenes, pixels={"nodata": 0}, tiles={"size": 640})
+    counts = report["counts"]
+    assert counts["pixels"] == counts["predicted"] + counts["no_data"]
+    assert counts["no_data"] > 438 * 406, "img58 alone has no data at all"
+    assert found.crs.to_epsg() == 4326
+    geodesic = found.to_crs(6933).area  # cylindrical equal area
+    assert math.isclose(geodesic.sum(), found["area_m2"].sum(), rel_tol=2e-3)
+
+
+def test_a_real_inria_crop(shared_data: Path, tmp_path: Path) -> None:
+    report, found = produced(tmp_path, scenes=[str(shared_data / "inria_austin_crop/image.tif")])
+    assert report["counts"]["predicted"] == 1_000_000
+    assert found.crs.to_epsg() == 26914
+
+
+@pytest.mark.slow
+def test_the_banepa_mosaic_with_white_holes(shared_data: Path, tmp_path: Path) -> None:
+    scenes = [str(shared_data / "oam_banepa_nepal/banepa_full_0p26m.tif")]
+    report, found = produced(tmp_path, scenes=scenes, pixels={"nodata": 255})
+    counts = report["counts"]
+    assert counts["pixels"] == 5632 * 4352 == counts["predicted"] + counts["no_data"]
+    assert counts["no_data"] > 0
+    assert found.geometry.is_valid.all()
