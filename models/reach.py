@@ -16,7 +16,7 @@ from torch import fx, nn
 Interval = tuple[int, int]
 # ^ first and last pixel, both inclusive
 
-_POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Identity, nn.Dropout, nn.Dropout2d)
+POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Identity, nn.Dropout, nn.Dropout2d)
 _JOINS = (torch.cat, add)
 
 
@@ -47,7 +47,7 @@ def reach(network: nn.Module) -> Reach:
 
     Raises ValueError for a layer whose reach is unbounded or unknown.
     """
-    graph = _Graph(network)
+    graph = Graph(network)
     pixels = [graph.dependency((pixel, pixel)) for pixel in range(graph.stride)]
     first, last = graph.dependency((0, graph.stride - 1))
     return Reach(
@@ -59,13 +59,15 @@ def reach(network: nn.Module) -> Reach:
     )
 
 
-class _Graph:
-    """A traced network."""
+class Graph:
+    """A traced network: its nodes in the order of execution, the layer that each one runs, the size of its pixels."""
 
     def __init__(self, network: nn.Module) -> None:
+        self.network = network
         self.layers: dict[str, nn.Module] = dict(network.named_modules(remove_duplicate=False))
         self.nodes = list(fx.Tracer().trace(network).nodes)
-        self.stride = self._stride()
+        self.sizes = self._sizes()
+        self.stride = math.lcm(*(size.numerator for size in self.sizes.values()))
 
     def dependency(self, block: Interval) -> Interval:
         """The input pixels that the output pixels ``block`` depend on."""
@@ -81,10 +83,10 @@ class _Graph:
 
     def _seen(self, node: fx.Node, interval: Interval) -> Interval:
         """The pixels of its inputs that ``interval`` of the output of ``node`` depends on."""
-        layer = self._layer(node)
-        return interval if layer is None else _looks_at(layer, interval)
+        layer = self.layer(node)
+        return interval if layer is None else looks_at(layer, interval)
 
-    def _layer(self, node: fx.Node) -> nn.Module | None:
+    def layer(self, node: fx.Node) -> nn.Module | None:
         """The layer that ``node`` runs; None when it only joins or passes on; raises ValueError for other functions."""
         if node.op == "call_module":
             return self.layers[str(node.target)]
@@ -92,8 +94,8 @@ class _Graph:
             return None
         raise ValueError(f"the reach of {node.op} {node.target} is not known; use layers of torch.nn, torch.cat and +")
 
-    def _stride(self) -> int:
-        """The least common multiple of all nodes' pixel sizes, in input pixels."""
+    def _sizes(self) -> dict[fx.Node, Fraction]:
+        """The size of each node's pixels, in input pixels."""
         sizes: dict[fx.Node, Fraction] = {}
         for node in self.nodes:
             if node.op == "placeholder":
@@ -102,16 +104,16 @@ class _Graph:
             incoming = {sizes[source] for source in node.all_input_nodes}
             if len(incoming) != 1:
                 raise ValueError(f"{node} joins features of different resolutions: {sorted(map(float, incoming))}")
-            layer = self._layer(node)
-            sizes[node] = incoming.pop() * (1 if layer is None else _scale(layer))
-        return math.lcm(*(size.numerator for size in sizes.values()))
+            layer = self.layer(node)
+            sizes[node] = incoming.pop() * (1 if layer is None else scale(layer))
+        return sizes
 
 
 def _hull(a: Interval, b: Interval) -> Interval:
     return min(a[0], b[0]), max(a[1], b[1])
 
 
-def _scale(layer: nn.Module) -> Fraction:
+def scale(layer: nn.Module) -> Fraction:
     """By how much the pixels of a layer's output are larger than its input's."""
     match layer:
         case nn.ConvTranspose2d():
@@ -124,7 +126,7 @@ def _scale(layer: nn.Module) -> Fraction:
             return Fraction(1)
 
 
-def _looks_at(layer: nn.Module, interval: Interval) -> Interval:
+def looks_at(layer: nn.Module, interval: Interval) -> Interval:
     """The pixels of a layer's input that ``interval`` of its output depends on; ValueError for an unknown layer."""
     first, last = interval
     match layer:
@@ -138,7 +140,7 @@ def _looks_at(layer: nn.Module, interval: Interval) -> Interval:
             return first // _factor(layer), last // _factor(layer)
         case nn.Upsample(mode="bilinear"):
             return _bilinear(layer, interval)
-        case nn.Module() if isinstance(layer, _POINTWISE):
+        case nn.Module() if isinstance(layer, POINTWISE):
             return interval
     raise ValueError(f"the reach of the layer {layer} is not known or not bounded")
 

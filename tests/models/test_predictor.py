@@ -1,64 +1,193 @@
 """The predictor against the plain fp32 forward pass, and tiles against the whole image."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import nn
 
-from models.catalogue import CATALOGUE
-from models.predictor import Predictor
+from models import predictor as module
+from models.layers import ConvRelu, bilinear
+from models.predictor import DeviceMemoryError, NotFiniteError, Predictor
+from models.reach import reach
 from models.ternausnet import TernausNet11
+from models.weights import Weights
 from tiling.grid import Axis, Grid
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+WEIGHTS = Weights(network="ternausnet11")
+Image = NDArray[np.uint8]
 
 
-def network() -> torch.nn.Module:
-    """TernausNet11 with few decoder filters and weights that keep the signal alive."""
+class SmallUNet(nn.Module):
+    """Every kind of layer of the family on two levels, so that a property test can afford hundreds of tiles."""
+
+    def __init__(self, classes: int = 1) -> None:
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, padding=1)
+        self.relu, self.pool, self.up = nn.ReLU(inplace=True), nn.MaxPool2d(2), bilinear()
+        strided = nn.Conv2d(16, 16, 3, stride=2, padding=1)
+        self.strided = nn.Sequential(strided, nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+        transposed = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, output_padding=1)
+        self.decoder = nn.Sequential(ConvRelu(32, 16), transposed, nn.ReLU(inplace=True))
+        self.final = nn.Conv2d(16, classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        stem = self.relu(self.stem(x))
+        down = self.relu(self.down(self.pool(stem)))
+        deep = self.strided(down)
+        up = self.decoder(torch.cat([self.up(deep), down], 1))
+        logits: torch.Tensor = self.final(torch.cat([up, stem], 1))
+        return logits
+
+
+def lively(network: nn.Module) -> nn.Module:
+    """Weights under which the probabilities spread over 0..1 instead of all being one half (He et al. 2015)."""
     torch.manual_seed(1)
-    return TernausNet11().eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            fan_in = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else layer.weight[:, 0].numel() / 4
+            nn.init.normal_(layer.weight, std=(2 / fan_in) ** 0.5)
+            nn.init.uniform_(layer.bias, -0.1, 0.1)
+    return network.eval()
 
 
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor(network(), MEAN, STD)
-
-
-def image(height: int, width: int, seed: int = 0) -> np.ndarray:
+def image(height: int, width: int, seed: int = 0) -> Image:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def plain(rgb: np.ndarray) -> np.ndarray:
+def plain(network: nn.Module, rgb: Image) -> NDArray[np.float32]:
+    """The oracle: normalise as the paper does, one forward pass in fp32."""
     with torch.inference_mode():
         x = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
-        x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-        return network()(x).sigmoid()[0, 0].numpy()
+        x = (x - torch.tensor(WEIGHTS.mean)[:, None, None]) / torch.tensor(WEIGHTS.std)[:, None, None]
+        return network(x).sigmoid()[0, 0].numpy()
 
 
-def test_equals_the_plain_forward_pass(predictor: Predictor) -> None:
-    rgb = image(96, 160)
-    assert np.abs(predictor.probabilities(rgb) - plain(rgb)).max() <= 1e-5
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    return lively(SmallUNet())
 
 
-@pytest.mark.parametrize(("height", "width", "nearest"), [(100, 96, "96 and 128"), (96, 8, "32")])
+@pytest.fixture(scope="module")
+def predictor(network: nn.Module) -> Predictor:
+    return Predictor(network, WEIGHTS)
+
+
+@pytest.fixture
+def tiny_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module.PATCH_BYTES, "cpu", 200_000)
+
+
+@pytest.mark.usefixtures("tiny_patches")
+def test_ternausnet11_equals_the_plain_forward_pass() -> None:
+    network, rgb = lively(TernausNet11()), image(96, 160)
+    expected = plain(network, rgb)
+    assert expected.std() > 0.05
+    assert np.abs(Predictor(network, WEIGHTS).probabilities(rgb) - expected).max() <= 1e-5
+
+
+def test_samples_are_the_rounded_probabilities(predictor: Predictor) -> None:
+    rgb = image(64, 48)
+    assert np.array_equal(predictor.samples(rgb), np.round(predictor.probabilities(rgb) * 254).astype(np.uint8))
+
+
+def test_results_do_not_depend_on_what_came_before(predictor: Predictor) -> None:
+    rgb = image(64, 48)
+    first = predictor.probabilities(rgb)
+    predictor.samples(image(128, 16, seed=3))
+    assert np.array_equal(predictor.probabilities(rgb), first)
+
+
+@pytest.mark.parametrize(("height", "width", "nearest"), [(50, 48, "48 and 52"), (48, 3, "4")])
 def test_sides_off_the_stride_name_the_nearest(predictor: Predictor, height: int, width: int, nearest: str) -> None:
-    with pytest.raises(ValueError, match=f"nearest: {nearest}"):
+    with pytest.raises(ValueError, match=f"multiple of the stride 4; nearest: {nearest}"):
         predictor.samples(image(height, width))
 
 
-@settings(max_examples=2, deadline=None)
-@given(st.integers(40, 200), st.integers(40, 200), st.sampled_from((32, 96, 160, 256)), st.integers(0, 99))
-def test_tiles_equal_the_whole_image(predictor: Predictor, height: int, width: int, block: int, seed: int) -> None:
-    facts = CATALOGUE["ternausnet11"]
-    axes = [Axis(size, block, facts.stride, facts.before, facts.after) for size in (height, width)]
+def test_other_shapes_than_rgb_are_refused(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match=r"must be \(height, width, 3\), not \(64, 64, 4\)"):
+        predictor.samples(np.zeros((64, 64, 4), np.uint8))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(20, 150), st.integers(20, 150), st.integers(1, 12), st.integers(1, 12), st.integers(0, 99))
+def test_tiles_equal_the_whole_image(
+    predictor: Predictor, height: int, width: int, down: int, across: int, seed: int
+) -> None:
+    facts = reach(predictor.patchwork.graph.network)
+    axes = [Axis(*pair, facts.stride, facts.before, facts.after) for pair in ((height, down * 8), (width, across * 8))]
     grid, rgb = Grid(*axes), image(height, width, seed)
-    bottom, right = axes[0].padded - height, axes[1].padded - width
-    padded = np.pad(rgb, ((0, bottom), (0, right), (0, 0)), mode="reflect")
-    whole = predictor.probabilities(padded)
+    edges = [(0, axis.padded - axis.size) for axis in axes]
+    padded = np.pad(rgb, (*edges, (0, 0)), mode="reflect")
+    whole, stitched = predictor.probabilities(padded), np.full((height, width), np.nan, np.float32)
     for index in grid:
         window, tile = grid.window(index), grid.tile(index)
         seen = padded[tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
         kept = predictor.probabilities(seen)[window.within(tile)]
-        expected = whole[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
-        assert np.abs(kept - expected).max() <= 1e-5
+        stitched[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop] = kept
+    assert np.abs(stitched - whole[:height, :width]).max() <= 1e-5
+
+
+def test_d4_is_the_mean_over_flips_and_rotations(network: nn.Module) -> None:
+    rgb, expected = image(40, 64), np.zeros((40, 64), np.float64)
+    for turns in range(4):
+        for flip in (False, True):
+            turned = np.rot90(rgb[:, ::-1] if flip else rgb, turns)
+            back = np.rot90(plain(network, turned.copy()), -turns)
+            expected += back[:, ::-1] if flip else back
+    turned = Predictor(network, WEIGHTS, tta="d4").probabilities(rgb)
+    assert np.abs(turned - expected / 8).max() <= 1e-6
+
+
+@pytest.mark.parametrize("classes", [("background", "building", "road"), ("background", "roof", "wall")])
+def test_several_classes_are_a_softmax(classes: tuple[str, ...]) -> None:
+    network, rgb = lively(SmallUNet(classes=3)), image(32, 32)
+    with torch.inference_mode():
+        x = (torch.from_numpy(rgb) / 255 - torch.tensor(WEIGHTS.mean)) / torch.tensor(WEIGHTS.std)
+        shares = network(x.permute(2, 0, 1)[None]).softmax(1)[0].numpy()
+    expected = shares[1] if "building" in classes else shares[1] + shares[2]
+    weights = Weights(network="unet", classes=classes, options={"num_classes": 3})
+    assert np.abs(Predictor(network, weights).probabilities(rgb) - expected).max() <= 1e-5
+
+
+def test_bf16_stays_near_fp32() -> None:
+    rgb, network = image(64, 96), lively(SmallUNet())
+    expected = plain(network, rgb)
+    difference = np.abs(Predictor(network, WEIGHTS, precision="bf16").probabilities(rgb) - expected)
+    assert 0 < difference.mean() <= 0.01
+
+
+def test_overflow_is_an_error_and_not_a_probability() -> None:
+    network = lively(SmallUNet())
+    with torch.no_grad():
+        network.final.bias.fill_(float("nan"))
+    with pytest.raises(NotFiniteError, match="fp32"):
+        Predictor(network, WEIGHTS).samples(image(32, 32))
+
+
+def test_out_of_memory_names_the_tile_and_leaves_nothing_behind(predictor: Predictor) -> None:
+    rgb, large = image(32, 48), image(4096, 4096)
+    expected = predictor.samples(rgb)
+    with address_space(64 << 20), pytest.raises(DeviceMemoryError, match="4096 × 4096 px") as caught:
+        predictor.samples(large)  # its second resolution alone takes 256 MiB
+    assert caught.value.shape == (4096, 4096)
+    assert np.array_equal(predictor.samples(rgb), expected)
+
+
+@contextmanager
+def address_space(spare: int) -> Iterator[None]:
+    """Only ``spare`` bytes more than now can be mapped."""
+    resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + spare, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
