@@ -1,4 +1,4 @@
-"""Real imagery, where it lies beside the checkout: the real formats, no data that no tag announces, a geographic CRS."""
+"""Real imagery, where it lies beside the checkout: real formats, no data without a tag, a geographic CRS."""
 
 import json
 import math
