@@ -74,7 +74,7 @@ def train(settings: Training, processes: Processes, teller: Teller) -> None:
         desk = Desk(settings.output, teller, stopped)
         check_same(settings, desk.checkpoint)
         session.resume(desk.checkpoint)
-        pairs = zip(settings.data, splits, strict=True)
+        pairs = zip(settings.data.values(), splits, strict=True)
         sources = [Source(data.share, split.training) for data, split in pairs if split.training]
         held_out = [scene for split in splits for scene in split.validation]
         loop.run(session, sources, held_out, desk, described(settings, splits))
@@ -115,9 +115,9 @@ def found(settings: Training, processes: Processes) -> list[Split]:
         processes.wait()
     problems: list[str] = []
     splits: list[Split] = []
-    for data in settings.data:
+    for name, data in settings.data.items():
         try:
-            splits.append(datasets.find(data, settings.output / ".work"))
+            splits.append(datasets.find(name, data, settings.output / ".work"))
         except InputError as error:
             problems += error.problems
     if not problems:
@@ -162,13 +162,14 @@ def described(settings: Training, splits: Sequence[Split]) -> Weights:
     """What the weights' metadata say of network and data."""
     count = settings.network.classes
     classes = ("building",) if count == 1 else ("background", *(f"class {index}" for index in range(1, count)))
+    classes = ("background", "building") if count == 2 else classes
     files = [f"{scene.image.name} {scene.part}" for split in splits for scene in split.training]
     return Weights(
         settings.network.name,
         settings.network.options,
         classes=classes,
         resolution=settings.resolution,
-        training_data=settings.statement or ", ".join(data.name for data in settings.data),
+        training_data=settings.statement or ", ".join(settings.data),
         data_sha256=hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest(),
     )
 

@@ -37,16 +37,16 @@ class Split:
     """What is held out; no pixel of it is in ``training``."""
 
 
-def find(data: DataSet, work: Path) -> Split:
-    """The scenes of ``data``; rendered ones are made in the folder ``work`` where they are not there yet.
+def find(name: str, data: DataSet, work: Path) -> Split:
+    """The scenes of the data set ``name``; rendered ones are made in the folder ``work`` where they are not there yet.
 
     Raises:
         InputError: every file that is missing or cannot be trained on.
     """
-    pairs = _rendered(data, work) if data.kind == "rendered" else ON_DISK[data.kind](data)
+    pairs = _rendered(name, data, work) if data.kind == "rendered" else ON_DISK[data.kind](name, data)
     problems = [problem for scene, _ in pairs for problem in _problems(scene)]
     if not pairs:
-        problems = [f"data {data.name}: no image found in {data.images or data.folder}"]
+        problems = [f"data.{name}: no image found in {data.images or data.folder}"]
     if problems:
         raise InputError(*problems)
     return _split(pairs, data.validation)
@@ -70,18 +70,18 @@ def city(image: Path) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def _inria(data: DataSet) -> list[Pair]:
+def _inria(_: str, data: DataSet) -> list[Pair]:
     folder = data.folder or Path()
     images = _images(folder / "images")
     named = [(image, *city(image)) for image in images]
-    return [(_scene(name, image, folder / "gt" / image.name), number in INRIA_HELD) for image, name, number in named]
+    return [(_scene(where, image, folder / "gt" / image.name), number in INRIA_HELD) for image, where, number in named]
 
 
-def _masks(data: DataSet) -> list[Pair]:
+def _masks(name: str, data: DataSet) -> list[Pair]:
     labels = data.labels or Path()
     folder = labels.is_dir()
     return [
-        (_scene(data.name, image, _mask_of(image, labels, data.suffix) if folder else labels), False)
+        (_scene(name, image, _mask_of(image, labels, data.suffix) if folder else labels), False)
         for image in _images(data.images or "")
         if not (data.suffix and image.stem.endswith(data.suffix))
     ]
@@ -93,19 +93,19 @@ def _mask_of(image: Path, folder: Path, suffix: str) -> Path:
     return next((name for name in names if name.exists()), names[0])
 
 
-def _footprints(data: DataSet) -> list[Pair]:
+def _footprints(name: str, data: DataSet) -> list[Pair]:
     labels = data.labels or Path()
-    return [(_scene(data.name, image, labels, "footprints"), False) for image in _images(data.images or "")]
+    return [(_scene(name, image, labels, "footprints"), False) for image in _images(data.images or "")]
 
 
-def _voc(data: DataSet) -> list[Pair]:
+def _voc(name: str, data: DataSet) -> list[Pair]:
     folder = data.folder or Path()
     masks = folder / "SegmentationClass"
     listed = {part: _listed(folder / "ImageSets" / "Segmentation" / f"{part}.txt") for part in ("train", "val")}
     images = _images(folder / "JPEGImages")
     known = listed["train"] | listed["val"] or {image.stem for image in images}
     return [
-        (_scene(data.name, image, masks / f"{image.stem}.png", "classes"), image.stem in listed["val"])
+        (_scene(name, image, masks / f"{image.stem}.png", "classes"), image.stem in listed["val"])
         for image in images
         if image.stem in known
     ]
@@ -119,10 +119,10 @@ def _listed(path: Path) -> set[str]:
 ON_DISK = {"inria": _inria, "masks": _masks, "footprints": _footprints, "voc": _voc}
 
 
-def _rendered(data: DataSet, work: Path) -> list[Pair]:
-    folder = work / data.name
+def _rendered(name: str, data: DataSet, work: Path) -> list[Pair]:
+    folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
-    return [(_scene(data.name, *_place(folder, data, seed)), False) for seed in range(data.scenes)]
+    return [(_scene(name, *_place(folder, data, seed)), False) for seed in range(data.scenes)]
 
 
 def _place(folder: Path, data: DataSet, seed: int) -> tuple[Path, Path]:

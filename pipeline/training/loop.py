@@ -56,10 +56,10 @@ def run(session: Session, sources: Sequence[Source], held: Sequence[LabelledScen
     board = Board(desk.output / "tensorboard", session.state.step) if first else None
     batches = stream(session, sources)
     while not session.finished:
-        loss = _epoch(session, batches, desk)
+        _epoch(session, batches, desk)
         if board:
             scores = validate(session.judged, scenes, session.dtype)
-            board.add(_noted(session, scores, loss))
+            board.add(_noted(session, scores))
             _keep_best(session, scores, desk, about)
             curves.write(desk.output, session.state.history)
             session.save(desk.checkpoint)
@@ -89,15 +89,15 @@ def _deaf(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _epoch(session: Session, batches: Iterator[Batch], desk: Desk) -> float:
-    """Steps up to the next whole epoch, or to the end of the time; their mean loss."""
-    recipe, losses = session.settings.recipe, []
+def _epoch(session: Session, batches: Iterator[Batch], desk: Desk) -> None:
+    """Steps up to the next whole epoch, or to the end of the time."""
+    recipe = session.settings.recipe
     while True:
         images, labels = next(batches)
-        losses.append(session.step(images, labels))
-        desk.teller.stepped(session, losses[-1], images.shape[0] * images.shape[2] * images.shape[3])
+        session.step(images, labels)
+        desk.teller.stepped(session, labels.numel())
         if session.state.step % recipe.steps == 0 or session.finished:
-            return float(np.mean(losses))
+            return
         if desk.stopped():
             _stop(session, desk)
         if session.state.step % recipe.save_every == 0 and session.processes.first:
@@ -110,18 +110,19 @@ def _stop(session: Session, desk: Desk) -> None:
     raise Interrupted(f"{desk.output}: stopped after step {session.state.step}; the same command goes on from there")
 
 
-def _noted(session: Session, scores: Scores, loss: float) -> dict[str, object]:
+def _noted(session: Session, scores: Scores) -> dict[str, object]:
     """The history's entry for a validation, which is told as well."""
     entry: dict[str, object] = {
         "step": session.state.step,
         "seconds": round(session.pace.seconds, 1),
-        "loss": loss,
+        "loss": float(np.mean(session.state.losses)),
         "rate": session.pace.rate(session.state.step),
         "iou": scores.ious,
         "mean": scores.mean,
         "threshold": scores.threshold,
     }
     session.state.history.append(entry)
+    session.state.losses.clear()
     return entry
 
 

@@ -16,7 +16,7 @@ from models.checkpoints import read_tensors
 from models.fitting import fitted
 from models.folding import fold, with_batch_norm
 from models.freezing import freeze_encoder
-from models.predictor import PRECISIONS, channels_last
+from models.predictor import PRECISIONS
 from pipeline.training import checkpoint
 from pipeline.training.pace import Pace
 from pipeline.training.processes import Processes, device_of
@@ -34,6 +34,8 @@ class State:
     """Time spent on them, s."""
     best: float = -1.0
     """Highest validation IoU so far."""
+    losses: list[float] = field(default_factory=list)
+    """Of the steps since the last validation."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry per validation: step, loss, rate, scores."""
     scale: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +62,8 @@ def build(choice: NetworkChoice) -> nn.Module:
         network = with_batch_norm(network)
     if choice.freeze_encoder != "no":
         freeze_encoder(network, choice.freeze_encoder)
-    return channels_last(network)
+    last: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return last  # the layout in which CPUs and GPUs convolve fastest
 
 
 def loss_of(choice: LossChoice) -> losses.Loss:
@@ -122,8 +125,8 @@ class Session:
         network = copy.deepcopy(self.judged).cpu()
         return fold(network) if self.settings.network.batch_norm else network
 
-    def step(self, images: Tensor, labels: Tensor) -> float:
-        """One step on (N, 3, H, W) RGB 0..1 and (N, H, W) labels; the loss."""
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """One step on (N, 3, H, W) RGB 0..1 and (N, H, W) labels; its loss is the last of ``state.losses``."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.pace.rate(self.state.step)
         self.parallel.train()
@@ -137,8 +140,8 @@ class Session:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.state.step += 1
+        self.state.losses.append(float(loss.detach()))
         self._follow()
-        return float(loss.detach())
 
     def _clip(self) -> None:
         if self.settings.recipe.clip:

@@ -39,8 +39,6 @@ class Held(Section):
 class DataSet(Section):
     """Labelled scenes of one origin."""
 
-    name: Name
-    """Its name in scores; the scenes of kind inria score by their city."""
     kind: Literal["inria", "masks", "footprints", "voc", "rendered"]
     """inria: AerialImageDataset/train; masks, footprints: images with masks or a vector file; voc; rendered."""
     share: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -172,8 +170,8 @@ class Training(Section):
     """Names it in its outputs."""
     output: FilePath = Field(examples=["../runs/inria"])
     """Folder of checkpoints, curves and weights; a run that finds its own checkpoint there resumes."""
-    data: Annotated[tuple[DataSet, ...], Field(min_length=1)]
-    """The data sets."""
+    data: Annotated[dict[Name, DataSet], Field(min_length=1)]
+    """The data sets by name; scores go by it, but by city for kind inria."""
     network: NetworkChoice = NetworkChoice()
     loss: LossChoice = LossChoice()
     augment: Augment = Augment()

@@ -25,8 +25,9 @@ class Teller:
         self.bar: Progress | None = None
         self.task: Any = None
 
-    def stepped(self, session: Session, loss: float, pixels: int) -> None:
-        """A step ended."""
+    def stepped(self, session: Session, pixels: int) -> None:
+        """A step on so many pixels ended."""
+        loss = session.state.losses[-1]
         self.loss = loss if self.loss is None else MEMORY * self.loss + (1 - MEMORY) * loss
         self.pixels += pixels
         if self.console.is_terminal:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from models.losses import IGNORE
 from models.metrics import LEVELS, Classes, Histogram, best_level
-from models.predictor import foreground
 from models.weights import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.training.scenes import Image, LabelledScene, read_image, read_labels
 from tiling.grid import Span, Window, round_up
@@ -92,12 +91,17 @@ def validate(network: nn.Module, scenes: Sequence[LabelledScene], dtype: torch.d
         labels = read_labels(scene, scene.part)
         logits = predict(network, read_image(scene, scene.part), dtype)
         known = labels != IGNORE
-        samples = (foreground(logits)[0] * (LEVELS - 1)).round().to(torch.uint8).cpu().numpy()
+        samples = (_foreground(logits)[0] * (LEVELS - 1)).round().to(torch.uint8).cpu().numpy()
         histograms[scene.source] += Histogram.of(samples[known], labels[known] > 0)
         if logits.shape[1] > 1:
             counts = Classes.of(_indices(logits), labels, logits.shape[1])
             classes[scene.source] = classes[scene.source] + counts if scene.source in classes else counts
     return Scores(dict(histograms), classes)
+
+
+def _foreground(logits: Tensor) -> Tensor:
+    """(N, C, h, w) logits -> (N, h, w) fp32 P(building): the sigmoid of one channel, of several all but the first."""
+    return torch.sigmoid(logits[:, 0].float()) if logits.shape[1] == 1 else 1 - logits.float().softmax(1)[:, 0]
 
 
 def _indices(logits: Tensor) -> NDArray[np.uint8]:

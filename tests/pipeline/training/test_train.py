@@ -1,0 +1,156 @@
+"""Whole trainings in small: the paper's config on a miniature of the Inria layout, kills, several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from places import TINY, place
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from models import checkpoints
+from models.predictor import Predictor
+from models.weights import describe
+from pipeline.train import main
+from pipeline.training.session import Session
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+SMALL = ["network.options.filters=2", "recipe.epochs=1", "recipe.steps=2", "recipe.batch=2", "recipe.crop=[32]"]
+
+
+def overrides(*pairs: str) -> list[str]:
+    return [part for pair in pairs for part in ("--set", pair)]
+
+
+def same(one: Path, other: Path) -> None:
+    """Both outputs hold the same numbers, to the bit."""
+    for name in (".work/checkpoint.safetensors", "weights.safetensors"):
+        a, b = load_file(one / name), load_file(other / name)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    assert (one / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
+    histories = [json.loads((out / "history.json").read_text())["validations"] for out in (one, other)]
+    losses = [[entry["loss"] for entry in history] for history in histories]
+    assert losses[0] == losses[1]
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of eight undisturbed steps."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "train.yaml").write_text(TINY.format(root=root))
+    assert main([str(folder / "train.yaml")]) == 0
+    return folder / "out"
+
+
+def test_it_learns_and_leaves_usable_weights(trained: Path) -> None:
+    weights = describe(trained / "weights.safetensors")
+    history = json.loads((trained / "history.json").read_text())["validations"]
+    assert [entry["step"] for entry in history] == [4, 8]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert weights.network == "ternausnet11"
+    assert weights.threshold == max(history, key=lambda entry: entry["mean"])["threshold"]
+    assert {"iou/austin", "iou/tyrol-w", "iou/mean", "iou/overall"} <= weights.scores.keys()
+    assert len(weights.reliability) > 2
+    assert len(weights.data_sha256) == 64
+
+
+def test_the_weights_score_what_their_metadata_say(trained: Path) -> None:
+    """By the pipeline's own predictor, from the file, folded and in fp16, against the score in the metadata."""
+    weights = describe(trained / "weights.safetensors")
+    predictor = Predictor(checkpoints.load(weights.path), weights)
+    hits = union = 0
+    for number in (0, 2):  # austin1 and tyrol-w2: scenes 1-5 validate
+        scene = place(number)
+        found = predictor.samples(scene.image) >= round(weights.threshold * 254)
+        hits += (found & (scene.mask > 0)).sum()
+        union += (found | (scene.mask > 0)).sum()
+    assert hits / union == pytest.approx(weights.scores["iou/overall"], abs=0.01)
+
+
+def test_pictures_and_tensorboard_read_back(trained: Path) -> None:
+    for name in ("curves.png", "reliability.png"):
+        with Image.open(trained / name) as picture:
+            assert np.asarray(picture.convert("L")).std() > 5
+    events = EventAccumulator(str(trained / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("mean")] == [4, 8]
+
+
+def test_stopped_by_a_signal_and_resumed_equals_undisturbed(
+    trained: Path, settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, at = Session.step, int(np.random.default_rng().choice([0, 1, 2, 4, 5, 6]))
+
+    def interrupted(session: Session, images: torch.Tensor, labels: torch.Tensor) -> None:
+        if session.state.step == at:
+            signal.raise_signal(signal.SIGTERM)
+        step(session, images, labels)
+
+    monkeypatch.setattr(Session, "step", interrupted)
+    assert main([str(settings_file)]) == 75, f"signal in step {at}"
+    monkeypatch.undo()
+    assert main([str(settings_file)]) == 0
+    same(trained, tmp_path / "out")
+
+
+def test_killed_at_any_moment_and_resumed_equals_undisturbed(
+    trained: Path, settings_file: Path, tmp_path: Path
+) -> None:
+    """kill -9, no chance to save: the run goes on from the last checkpoint."""
+    command = [sys.executable, "-m", "pipeline.train", str(settings_file), "--quiet"]
+    process = subprocess.Popen(command, cwd=CONFIGS.parent)
+    kept = tmp_path / "out" / ".work" / "checkpoint.safetensors"
+    while not kept.exists() and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(np.random.default_rng().uniform(0, 1))
+    process.kill()
+    process.wait()
+    assert main([str(settings_file)]) == 0
+    same(trained, tmp_path / "out")
+
+
+def test_a_finished_training_is_not_trained_further(trained: Path) -> None:
+    before = (trained / ".work" / "checkpoint.safetensors").stat().st_mtime_ns
+    assert main([str(trained.parent / "train.yaml")]) == 0
+    assert (trained / ".work" / "checkpoint.safetensors").stat().st_mtime_ns == before
+
+
+def test_other_settings_do_not_resume(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(trained.parent / "train.yaml"), *overrides("recipe.rate=0.5")]) == 2
+    assert "recipe.rate (0.001 before, 0.5 now); --overwrite starts anew" in capsys.readouterr().err
+
+
+def test_the_papers_recipe_runs_on_a_miniature(root: Path, tmp_path: Path) -> None:
+    config = CONFIGS / "train-inria-ternausnet11.yaml"
+    changed = overrides(
+        f"data.inria.folder={root}/inria",
+        f"output={tmp_path}",
+        "network.start=lecun",
+        "validation_crop=96",
+        "device=cpu",
+        "recipe.workers=0",
+        *SMALL,
+    )
+    assert main([str(config), "--quiet", *changed]) == 0
+    assert {"iou/austin", "iou/tyrol-w"} <= describe(tmp_path / "weights.safetensors").scores.keys()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(root: Path, settings_file: Path, tmp_path: Path) -> None:
+    """torchrun with gloo: both see other samples, and end with the same weights."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    changed = overrides("recipe.epochs=1", "recipe.steps=2", "network.batch_norm=false", "recipe.crop=[32]")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*torchrun, "-m", "pipeline.train", str(settings_file), *changed]
+    done = subprocess.run(command, cwd=CONFIGS.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert describe(tmp_path / "out" / "weights.safetensors").scores
