@@ -1,6 +1,6 @@
 """The blocks whose tiles compute the fewest pixels within a memory limit.
 
-A tile is a block grown by the halo: large tiles waste little, and a rectangle may fit where a square does not. The pixels
+A tile is a block grown by the halo: large tiles waste little, and a rectangle may fit where a square does not. Pixels
 computed along an axis do not depend on the other axis, so those of a raster are the product of its two axes' sums.
 """
 
