@@ -50,9 +50,9 @@ def write(path: Path, plan: Plan, content: Mapping[str, Any], journal: Journal, 
 
 
 def _template() -> Any:
-    strict: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined}
-    tidy = {"trim_blocks": True, "lstrip_blocks": True}
-    return Environment(loader=PackageLoader("pipeline.page", "."), **strict, **tidy).get_template("report.html.jinja")
+    loader, tidy = PackageLoader("pipeline.page", "."), {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **tidy)
+    return environment.get_template("report.html.jinja")
 
 
 def _asset(name: str) -> dict[str, Markup]:
