@@ -1,18 +1,15 @@
 """A GeoPackage 1.2 that QGIS opens styled: R-tree, embedded default style, provenance; same rows, same bytes."""
 
 import sqlite3
-from collections.abc import Iterable
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
-import pyarrow as pa
 import pyogrio
 
 from pipeline.export.metadata import Metadata
-from pipeline.footprints.finish import SCHEMA
+from pipeline.export.rows import LAYER, Rows, stream
 
-LAYER = "footprints"
 STYLES = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
@@ -24,13 +21,13 @@ CREATE TABLE layer_styles (
 """QGIS's own table of styles, as it makes it."""
 
 
-def write(path: Path, rows: Iterable[pa.RecordBatch], metadata: Metadata) -> None:
+def write(path: Path, rows: Rows, metadata: Metadata) -> None:
     """Write record batches of the footprints' schema to a new GeoPackage."""
     now = metadata.date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": now})
     try:
         pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(SCHEMA, iter(rows)),
+            stream(rows),
             path,
             driver="GPKG",
             layer=LAYER,
@@ -57,7 +54,8 @@ def _embed_style(database: sqlite3.Connection, now: str) -> None:
         ("layer_styles", "attributes", "layer_styles", "QGIS styles", now, 0),
     )
     database.execute(
-        "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML,"
+        "INSERT INTO layer_styles"
+        " (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML,"
         " styleSLD, useAsDefault, description, owner, update_time) VALUES ('', '', ?, 'geom', ?, ?, '', 1, ?, '', ?)",
         (LAYER, "confidence", style, "Fill by confidence", now),
     )

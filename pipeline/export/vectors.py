@@ -1,21 +1,17 @@
 """Footprints as GeoPackage, GeoParquet, FlatGeobuf and GeoJSON, written as streams of record batches."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 import pyogrio
 
 from pipeline import durable
 from pipeline.errors import OutputError
 from pipeline.export import geopackage, parquet
 from pipeline.export.metadata import Metadata
-from pipeline.footprints.finish import SCHEMA
+from pipeline.export.rows import LAYER, Rows, stream
 
-Rows = Iterable[pa.RecordBatch]
-"""Record batches of ``finish.SCHEMA``; iterated once for every format."""
-LAYER = "footprints"
 GEOMETRY = {"layer": LAYER, "geometry_name": "geometry", "geometry_type": "Polygon"}
 
 
@@ -29,18 +25,13 @@ class Format:
     """Write rows to a path that does not exist."""
 
 
-def stream(rows: Rows) -> pa.RecordBatchReader:
-    """The rows as one Arrow stream of the footprints' schema, however few."""
-    return pa.RecordBatchReader.from_batches(SCHEMA, iter(rows))
-
-
 def _flatgeobuf(path: Path, rows: Rows, metadata: Metadata) -> None:
     about = {"TITLE": metadata.title, "DESCRIPTION": metadata.description, "TEMPORARY_DIR": str(path.parent)}
     pyogrio.write_arrow(stream(rows), path, driver="FlatGeobuf", crs=metadata.crs, layer_options=about, **GEOMETRY)
 
 
 def _geojson(path: Path, rows: Rows, metadata: Metadata) -> None:
-    form = {"RFC7946": "YES", "COORDINATE_PRECISION": "7", "ID_FIELD": "id", "DESCRIPTION": metadata.description}
+    form = {"RFC7946": "YES", "COORDINATE_PRECISION": "7", "DESCRIPTION": metadata.description}
     pyogrio.write_arrow(stream(rows), path, driver="GeoJSON", crs=metadata.crs, layer_options=form, **GEOMETRY)
 
 
