@@ -30,7 +30,7 @@ class Network:
     """Context above and left of a block with edges on the stride, px: the exact reach, rounded up to the stride."""
     after: int
     """The same below and right, px."""
-    structure: Mapping[str, str | int] = field(default_factory=dict)
+    structure: Mapping[str, str | int] = field(default_factory=dict, hash=False)
     """Arguments that make this variant of the class; they decide stride and reach."""
     options: tuple[str, ...] = ("num_classes",)
     """Arguments left to the caller, positive integers: channel counts, which change neither stride nor reach."""

@@ -13,11 +13,12 @@ def parameters(network: nn.Module) -> int:
 def flops_per_pixel(network: nn.Module) -> int:
     """Floating-point operations (a multiplication and an addition are two) of a forward pass per input pixel.
 
-    ``network`` must be on the meta device: nothing is computed. Raises ValueError when pixels cost differently.
+    ``network`` must be on the meta device, where nothing is computed; it is put in evaluation mode. Raises ValueError
+    when pixels cost differently.
     """
     side = int(getattr(network, "stride", 1))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.empty(1, 3, side, side, device="meta"))
+        network.eval()(torch.empty(1, 3, side, side, device="meta"))
     per_pixel, rest = divmod(counter.get_total_flops(), side * side)
     if rest:
         raise ValueError(f"{type(network).__name__} does not cost the same at every pixel")

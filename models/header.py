@@ -7,6 +7,7 @@ with shapes, and the tensors fill the file without gap or overlap.
 
 import json
 import math
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _fits_header(file: BufferedReader) -> bool:
 
 def read_header(file: BufferedReader, path: Path) -> Header:
     """The header of the safetensors ``file``, every entry checked against the file's length; raises WeightsError."""
-    size = path.stat().st_size
+    size = os.fstat(file.fileno()).st_size
     prefix = file.read(8)
     length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
     if not 2 <= length <= MAX_HEADER_BYTES:

@@ -31,7 +31,7 @@ class Weights:
 
     network: str
     """Its name in the catalogue."""
-    options: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Channel counts that it was built with, e.g. filters, num_classes."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     """Subtracted from RGB in 0..1."""
@@ -47,7 +47,7 @@ class Weights:
     """Calibration curve: (mean predicted probability, observed share of buildings) of each bin."""
     training_data: str = ""
     """What it was trained on, with licences."""
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Validation scores by name, e.g. ``iou/austin``."""
     data_sha256: str = ""
     """Digest of the list of training files."""

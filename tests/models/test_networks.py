@@ -125,6 +125,18 @@ def test_flops_per_pixel_are_the_convolutions() -> None:
     assert flops_per_pixel(layers) == 2 * (3 * 5 * 9 + 5)
 
 
+def test_documentation_states_these_figures() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    for name in CATALOGUE:
+        with torch.device("meta"):
+            network = build(name)
+        found = reach(network)
+        pairs = ((found.before, found.after), (found.worst_before, found.worst_after), found.halo)
+        reaches = " | ".join(f"{before} / {after}" for before, after in pairs)
+        cost = f"{flops_per_pixel(network):,} | {REFERENCES[name][0]} | 0 |"
+        assert f"| {name} | {parameters(network):,} | {found.stride} | {reaches} | {cost}" in page
+
+
 @pytest.mark.parametrize("filters", [1, 8, 48])
 def test_filters_are_free(filters: int) -> None:
     with torch.inference_mode():

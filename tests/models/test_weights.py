@@ -232,6 +232,15 @@ def test_a_state_dict_of_pypi_gives_pypis_output(tmp_path: Path) -> None:
         assert torch.equal(load(tmp_path / "unet16.pt", "ternausnet16")(x), original(x))
 
 
+def test_the_documented_conversion_works(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": network.state_dict()}, "TernausNet.pt")
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})  # noqa: S102 - our own page
+    assert describe("ternausnet11.safetensors").threshold == 0.3
+    assert torch.equal(load("ternausnet11.safetensors").conv1.weight, network.conv1.weight.half().float())
+
+
 def test_log_softmax_of_the_originals_and_logits_give_the_same_probabilities() -> None:
     torch.manual_seed(0)
     network = build("albunet34", num_classes=3).eval()
