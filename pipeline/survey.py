@@ -92,7 +92,7 @@ def _grid(first: Facts, region: Region) -> tuple[CRS, Affine]:
     if crs == own and options.resolution == "auto":
         a, _, c, _, e, f = first.affine[:6]
         return own, Affine(a, 0, c, 0, e, f)  # a rotation below the tolerance is none
-    ground = _ground_size(first) if options.resolution == "auto" else options.resolution
+    ground = ground_size(first) if options.resolution == "auto" else options.resolution
     left, _, _, top = transform_bounds(own, crs, *first.bounds, densify_pts=101)
     x_metres, y_metres = metres_per_unit(crs, left, top)
     width, height = ground / x_metres, ground / y_metres
@@ -100,7 +100,7 @@ def _grid(first: Facts, region: Region) -> tuple[CRS, Affine]:
     return crs, Affine(width, 0, math.floor(left / width) * width, 0, -height, math.ceil(top / height) * height)
 
 
-def _ground_size(each: Facts) -> float:
+def ground_size(each: Facts) -> float:
     """Ground metres per pixel: the geometric mean of both axes."""
     left, _, _, top = each.bounds
     x_metres, y_metres = metres_per_unit(each.crs or CRS(), left, top)
