@@ -15,6 +15,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
+from distributed.utils import silence_logging_cmgr
 
 from pipeline import machine, plan
 from pipeline.config import Cluster, Region
@@ -58,7 +59,9 @@ def connect(region: Region, say: Say) -> Iterator[Client]:
         InputError: they cannot be had.
     """
     kinds = {"local": local, "cuda": cuda, "slurm": slurm, "address": address}
-    with dask.config.set(SETTINGS), kinds[region.cluster.kind](region, say) as client:
+    # Dask tells on the terminal of each worker that dies; what matters of it is told by us.
+    quiet = silence_logging_cmgr(logging.CRITICAL)
+    with dask.config.set(SETTINGS), quiet, kinds[region.cluster.kind](region, say) as client:
         yield client
 
 
@@ -252,14 +255,12 @@ def _few(workers: list[str]) -> str:
     return ", ".join(workers[:3]) + rest
 
 
-def _probe(paths: list[str]) -> Callable[[], dict[str, Any]]:
+def _probe(paths: list[str]) -> Callable[..., dict[str, Any]]:
     """A function that looks around on a worker. It travels as code, so that it runs also where the project is missing."""
 
-    def look() -> dict[str, Any]:
+    def look(dask_worker: Any) -> dict[str, Any]:
         import os  # noqa: PLC0415
         from importlib import metadata, util  # noqa: PLC0415
-
-        from distributed import get_worker  # noqa: PLC0415
 
         name = "seamless-footprints"
         there = util.find_spec("pipeline") is not None and util.find_spec("pipeline.tasks") is not None
@@ -268,7 +269,7 @@ def _probe(paths: list[str]) -> Callable[[], dict[str, Any]]:
             "version": versions[0] if versions else None,
             "lacks": [path for path in paths if not os.path.exists(path)],  # noqa: PTH110
             "writes": os.access(os.path.dirname(paths[0]), os.W_OK),  # noqa: PTH120
-            "device": get_worker().state.total_resources.get("device", 0),
+            "device": dask_worker.state.total_resources.get("device", 0),
         }
 
     return look

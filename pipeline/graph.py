@@ -113,6 +113,7 @@ class Crew:
     _attempts: Counter[Job] = field(default_factory=Counter)
     _ended: "SimpleQueue[tuple[Job, Future[Any]]]" = field(default_factory=SimpleQueue)
     _workers: tuple[float, int] = (-CENSUS, 0)
+    _prepared: bool = False
 
     @classmethod
     @contextmanager
@@ -128,12 +129,14 @@ class Crew:
     def prepare(self, plan: Plan) -> None:
         """Give the plan to all workers, now and later."""
         self.client.register_plugin(_Prepare(plan, self.run))
+        self._prepared = True
 
     def dismiss(self) -> None:
         """Abandon what runs, and let the workers forget the plan."""
         self.client.cancel(list(self._running.values()), force=True)
         self._running.clear()
-        self.client.unregister_worker_plugin(self.run)
+        if self._prepared:
+            self.client.unregister_worker_plugin(self.run)
 
     def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
         """Run one task on a worker's device and wait for it.
@@ -141,7 +144,7 @@ class Crew:
         Raises:
             Interrupted: asked to stop before it was done.
         """
-        future = self.client.submit(task, *arguments, resources={"device": 1}, pure=False)
+        future = self.client.submit(tasks.at, self.run, task, *arguments, resources={"device": 1}, pure=False)
         while not future.done():
             if self.stop.requested is not None:
                 raise Interrupted("interrupted before anything was computed")

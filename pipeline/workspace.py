@@ -139,7 +139,7 @@ def hold(output: Path) -> Iterator[Workspace]:
         try:
             space.work.mkdir(parents=True, exist_ok=True)
             stack.enter_context(lease.hold(space.work / "lease"))
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        except OSError as error:
             raise OutputError(f"{output}: cannot be written ({error.strerror}); choose another output") from error
         space.sweep()
         yield space

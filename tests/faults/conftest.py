@@ -2,8 +2,10 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import tiny
 
 
 @pytest.fixture
@@ -24,3 +26,26 @@ def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.05)
         yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the tiny region's network."""
+    return tiny.weights(tmp_path_factory.mktemp("tiny") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tiny.Zygote]:
+    """Runs regions in forked children of one warm process."""
+    with tiny.zygote(tmp_path_factory.mktemp("logs")) as warm:
+        yield warm
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, zygote: tiny.Zygote) -> tiny.Outcome:
+    """The tiny region, run without any fault."""
+    region = tiny.region(tmp_path_factory.mktemp("undisturbed"), tiny_weights)
+    done = zygote.run(region)
+    assert done.code == 0, done.text
+    assert tiny.report(region.parent / "out")["footprints"] > 10
+    return tiny.Outcome(tiny.digest(region.parent / "out"), done.calls)

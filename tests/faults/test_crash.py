@@ -1,0 +1,91 @@
+"""SQLite's method: the process ends, or the disk fails, at the k-th I/O call; the next run makes the same bytes all the same."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+
+@pytest.fixture
+def region(tmp_path: Path, tiny_weights: Path) -> Path:
+    return tiny.region(tmp_path, tiny_weights)
+
+
+def resumes(region: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome) -> None:
+    """The next run ends well, and its outputs are those of an undisturbed one."""
+    done = zygote.run(region)
+    assert done.code == 0, done.text
+    output = region.parent / "out"
+    assert tiny.digest(output) == undisturbed.digest
+    assert tiny.strays(output) == []
+
+
+def test_a_run_that_crashes_again_and_again_makes_the_same_bytes(
+    region: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
+) -> None:
+    places = [3, 9, 20, 23, 31, 40, 64, 90, 120]
+    codes = [zygote.run(region, kind="exit", at=at).code for at in places]
+    assert codes.count(137) >= 6
+    resumes(region, zygote, undisturbed)
+
+
+@pytest.mark.parametrize("share", [0.55, 0.8, 0.97])
+def test_a_crash_anywhere_is_resumed(
+    share: float, region: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
+) -> None:
+    assert zygote.run(region, kind="exit", at=int(undisturbed.calls * share)).code == 137
+    resumes(region, zygote, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+def test_a_crash_at_every_call_is_resumed(
+    tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
+) -> None:
+    at, code = 0, 137
+    while code == 137:
+        at += 1
+        region = tiny.region(tmp_path / str(at), tiny_weights)
+        code = zygote.run(region, kind="exit", at=at).code
+        resumes(region, zygote, undisturbed)
+    assert code == 0
+    assert at > 0.9 * undisturbed.calls
+
+
+def strikes(kind: str, at: int, last: int | None, region: Path, zygote: tiny.Zygote) -> tiny.Done:
+    """The disk fails: the run ends with a sentence, or gets over it."""
+    done = zygote.run(region, kind=kind, at=at, last=last)
+    assert "Traceback" not in done.text, done.text
+    assert done.code in (0, 1, 2, 3), done.text
+    return done
+
+
+@pytest.mark.parametrize("share", [0.08, 0.3, 0.9])
+def test_a_full_disk_ends_the_run_with_a_sentence(
+    share: float, region: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
+) -> None:
+    done = strikes("ENOSPC", int(undisturbed.calls * share), None, region, zygote)
+    assert done.code in (1, 2)
+    assert "No space left on device" in done.text
+    resumes(region, zygote, undisturbed)
+
+
+@pytest.mark.parametrize("kind", ["EIO", "EACCES"])
+def test_a_disk_that_fails_once_loses_nothing(
+    kind: str, region: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
+) -> None:
+    at = int(undisturbed.calls * 0.4)
+    strikes(kind, at, at, region, zygote)
+    resumes(region, zygote, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(6 * 3600)
+@pytest.mark.parametrize(("kind", "lasting"), [("ENOSPC", True), ("EIO", False), ("EACCES", False), ("EIO", True)])
+def test_an_error_at_every_call_is_survived(
+    kind: str, lasting: bool, tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
+) -> None:
+    for at in range(1, undisturbed.calls + 1):
+        region = tiny.region(tmp_path / str(at), tiny_weights)
+        strikes(kind, at, None if lasting else at, region, zygote)
+        resumes(region, zygote, undisturbed)

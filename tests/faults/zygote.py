@@ -1,0 +1,121 @@
+"""A process that has imported everything and forks a child for each run, so that hundreds of runs with real exits are cheap.
+
+The child runs ``pipeline.run.main`` with the driver and one worker in its own process (an ``inproc`` scheduler reached as
+``cluster.kind: address``), so that one count covers the I/O calls of both. It can be made to exit, or to get an error, at any of them.
+
+Protocol: one JSON object a line on standard input, ``{"arguments": [...], "log": path, "fault": {...}}``; answers likewise.
+"""
+
+import errno
+import itertools
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+WRITES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.ftruncate"}
+
+
+class Faults:
+    """Counts the I/O calls that change what lies under a folder, and strikes at one of them."""
+
+    def __init__(self, folder: str, at: int = 0, kind: str = "count", last: int | None = None) -> None:
+        self.folder, self.at, self.kind, self.last = folder, at, kind, last
+        self.calls = itertools.count(1)
+        self.seen = 0
+        self.lock = threading.Lock()
+        self.quiet = threading.local()
+        self.write, self.fsync = os.write, os.fsync
+        os.write, os.fsync = self._write, self._fsync  # type: ignore[assignment]
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in WRITES or getattr(self.quiet, "now", False):
+            return
+        writes = event != "open" or (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if writes and isinstance(arguments[0], str | bytes | os.PathLike):
+            self._meet(os.fsdecode(arguments[0]))
+
+    def _fsync(self, handle: int) -> None:
+        self._meet(self._path(handle))
+        self.fsync(handle)
+
+    def _write(self, handle: int, data: bytes) -> int:
+        path = self._path(handle)
+        if self._meet(path, torn=True):
+            self.write(handle, data[: len(data) // 2])
+            os._exit(137)
+        return self.write(handle, data)
+
+    def _path(self, handle: int) -> str:
+        try:
+            return os.readlink(f"/proc/self/fd/{handle}")
+        except OSError:
+            return ""
+
+    def _meet(self, path: str, torn: bool = False) -> bool:
+        """One more call; whether the caller shall write half of its data and exit."""
+        if not path.startswith(self.folder):
+            return False
+        with self.lock:
+            number = next(self.calls)
+            self.seen = number
+        if self.kind == "count" or number < self.at or (self.last is not None and number > self.last):
+            return False
+        if self.kind == "exit":
+            if torn:
+                return True
+            os._exit(137)
+        code = getattr(errno, self.kind)
+        raise OSError(code, os.strerror(code), path)
+
+
+def child(order: dict[str, Any]) -> int:
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    from distributed import LocalCluster
+
+    from pipeline import cluster, run
+
+    import dask
+
+    dask.config.set(cluster.SETTINGS)
+    with LocalCluster(
+        processes=False, n_workers=1, threads_per_worker=cluster.THREADS, resources={"device": 1}, memory_limit=0,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as there:  # fmt: skip
+        faults = Faults(order["folder"], **order.get("fault", {}))
+        code = run.main([*order["arguments"], "--set", "cluster.kind=address", "--set", f"cluster.address={there.scheduler_address}"])
+    Path(order["log"] + ".calls").write_text(str(faults.seen))
+    return code
+
+
+def serve() -> None:
+    import distributed  # noqa: F401
+    import models.checkpoints  # noqa: F401
+    import models.predictor  # noqa: F401
+    import pipeline.run  # noqa: F401
+
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                code = child(json.loads(line))
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
