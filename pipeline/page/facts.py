@@ -105,7 +105,8 @@ def _origin(plan: Plan, content: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("largest error at seams", f"{content['seam_error']:.4f}" if content.get("seam_error") else "0, exact"),
         ("began", content["began"]),
     ]
-    return facts + list(content["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
+    return [*facts, ("versions", versions)]
 
 
 def _fingerprint(fingerprint: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""report.html: what it shows is what the run found; it needs no network, runs nothing foreign, and works in a browser."""
+"""report.html shows what the run found, needs no network, runs nothing foreign, and works in a browser."""
 
 import json
 import re
@@ -34,7 +34,8 @@ HOSTILE = "<script>alert('region')</script>\"'&"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--enable-logging=stderr", "--v=0",
 ]  # fmt: skip
 
 
