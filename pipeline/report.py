@@ -6,6 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from pipeline.compute import Ledger
 from pipeline.journal import SAMPLES, Journal, Seal
 from pipeline.machine import GIB
@@ -20,6 +24,18 @@ def table(plan: Plan) -> str:
     facts = plan_facts(plan)
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in facts.items())
+
+
+def show(plan: Plan) -> None:
+    """Print the plan: as a table on a terminal, as plain lines where a program reads."""
+    console = Console()
+    if not console.is_terminal:
+        print(table(plan))
+        return
+    shown = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, text in plan_facts(plan).items():
+        shown.add_row(f"[bold cyan]{name}", Text(text))
+    console.print(shown)
 
 
 def plan_facts(plan: Plan) -> dict[str, str]:

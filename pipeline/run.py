@@ -1,4 +1,4 @@
-"""``python -m pipeline.run region.yaml``: scenes in, footprints out. This is the story; each step has its own module."""
+"""``python -m pipeline.run region.yaml``: scenes in, footprints out. The story; each step has its own module."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster, config, export, fingerprint, plan, report, survey, workspace
+from pipeline import cluster, config, export, fingerprint, init, plan, report, survey, workspace
 from pipeline.errors import BlocksFailed, Interrupted, PipelineError
 from pipeline.graph import GRACE, Crew, Stop
 from pipeline.log import Log
@@ -19,8 +19,13 @@ from pipeline.trial import Request
 
 EXAMPLES = """examples:
   python -m pipeline.run configs/demo.yaml
+  python -m pipeline.run --init scenes/             writes a region.yaml for your scenes
   python -m pipeline.run region.yaml --dry-run
   python -m pipeline.run region.yaml --set inference.device=cpu --set footprints.square=true
+
+exit codes:
+  0 done   2 bad config or input, nothing was computed   3 done, but for blocks that failed
+  75 interrupted: run it again, and it resumes   1 anything else
 """
 
 
@@ -32,7 +37,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("region", type=Path, help="the region.yaml")
+    parser.add_argument("region", type=Path, nargs="?", help="the region.yaml")
+    parser.add_argument("--init", metavar="SCENES", help="write a region.yaml for a folder of scenes and stop")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a key; may be repeated"
     )
@@ -41,7 +47,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--overwrite", action="store_true", help="start a finished or differently configured output anew"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.region is None and options.init is None:
+        parser.error("say which region.yaml; --init SCENES writes one")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,11 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, stop: Stop) -> int:
     """Load, survey, plan, connect, produce."""
+    if options.init is not None:
+        print(init.write(options.init, options.region or Path("region.yaml")))
+        return 0
     region = config.load(options.region, options.set)
     mosaic = survey.survey(region)
     request = Request.of(region)
     if options.dry_run:
-        print(report.table(plan.make(region, mosaic, request.weights, request.answer(), None)))
+        report.show(plan.make(region, mosaic, request.weights, request.answer(), None))
         return 0
     print_ = fingerprint.of(region, mosaic, request.weights)
     export.check(region.output)
