@@ -4,12 +4,14 @@ Every form is made from a building alone. One is accepted when it meets no form 
 from the contour; otherwise the next nearer one is tried. So neither blocks nor their order show, and nothing overlaps.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
 
 from pipeline.footprints import square
+from pipeline.footprints.party_walls import square_parts
 from pipeline.footprints.shaping import Shaping
 from pipeline.footprints.tables import Bool, Buildings, Float, Int, Polygons
 
@@ -31,6 +33,10 @@ class Lots:
         """The lot of each part."""
         return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
 
+    def divided(self) -> Iterator[slice]:
+        """The parts of each lot that has several."""
+        return (slice(self.first[lot], self.first[lot + 1]) for lot in np.flatnonzero(np.diff(self.first) > 1))
+
     def union(self, polygons: Polygons) -> Polygons:
         """The outline of each lot when its parts are ``polygons``."""
         outlines = polygons[self.first[:-1]].copy()
@@ -48,14 +54,15 @@ def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
     simple = ground
     if shaping.simplify:
         simple = shapely.simplify(ground, shaping.simplify, preserve_topology=True)
-        for lot in np.flatnonzero(np.diff(lots.first) > 1):
-            of_lot = slice(lots.first[lot], lots.first[lot + 1])
+        for of_lot in lots.divided():
             simple[of_lot] = shapely.coverage_simplify(ground[of_lot], shaping.simplify)
     huge = shapely.get_num_coordinates(raw) > LARGEST
     forms = [raw, filled, _scaled(simple, 1 / metres)]
     if shaping.square:
         squared = simple.copy()
         squared[single], _ = square.square(ground[single], simple[single])
+        for of_lot in lots.divided():
+            squared[of_lot] = square_parts(ground[of_lot], simple[of_lot], shaping.simplify)
         forms.append(_scaled(squared, 1 / metres))
     return [np.where(huge, raw, form) for form in forms]
 
