@@ -212,11 +212,6 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
     context = sum(round_up(px, stride) for px in halo)
     size = region.tiles.size
     if size != "auto":
-        if size <= context:
-            least = context + stride
-            raise InputError(
-                f"tiles.size: {size} px is no more than the halo of {context} px on both sides; the least is {least}"
-            )
         return size - context, size - context
     per_pixel = engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD)
     try:
@@ -224,9 +219,9 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
             mosaic.shape, stride, halo, int((limit - PROCESS_BYTES) / per_pixel), workers=worker_count(region)
         )
     except budget.BudgetError as error:
-        least = (PROCESS_BYTES + error.least * per_pixel) / GIB
+        needed = (PROCESS_BYTES + error.least * per_pixel) / GIB
         raise InputError(
-            f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {least:.2f}GiB is needed"
+            f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {needed:.2f}GiB is needed"
         ) from error
 
 
