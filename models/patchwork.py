@@ -47,18 +47,37 @@ class Patchwork:
         self.graph = Graph(network)
         self.patch_bytes = patch_bytes
         self.channels = _channels(self.graph)
-        itemsize = next(network.parameters()).element_size()
+        self.itemsize = next(network.parameters()).element_size()
         targets = [*_held(self.graph), self.graph.nodes[-1]]
         paths = {target: _path(target, set(targets)) for target in targets}
         last = {source: target for target, (_, sources) in paths.items() for source in sources}
         self.stages = [
             _Stage(
                 target,
-                itemsize * sum(self._channels_per_pixel(node, target) for node in inner),
+                self.itemsize
+                * sum(self._channels_per_pixel(node, target) for node in inner if not self._in_place(node)),
                 tuple(source for source, user in last.items() if user is target),
             )
             for target, (inner, _) in paths.items()
         ]
+
+    @property
+    def held_bytes(self) -> float:
+        """Most memory that held layers take at a time, per pixel of the input, B."""
+        held: dict[fx.Node, float] = {}
+        peak = 0.0
+        for stage in self.stages[:-1]:
+            held[stage.target] = self.itemsize * self._channels_per_pixel(stage.target, self.graph.nodes[0])
+            peak = max(peak, sum(held.values()))
+            for node in stage.done:
+                held.pop(node, None)
+        return peak
+
+    @property
+    def most_pixels(self) -> int:
+        """The largest input, px: no held layer may pass 2³¹ elements, where CUDA kernels fail (pytorch #117736)."""
+        widest = max(self._channels_per_pixel(stage.target, self.graph.nodes[0]) for stage in self.stages)
+        return int((2**31 - 1) / max(widest, 3))
 
     def run(self, shape: Span, read: Read, write: Write) -> None:
         """Map an input of ``shape`` (height, width) px, multiples of the stride, to an output written in patches."""
@@ -74,10 +93,12 @@ class Patchwork:
                 run.held.pop(node, None)
 
     def _channels_per_pixel(self, node: fx.Node, target: fx.Node) -> float:
-        """Channels that ``node`` adds to the memory for each pixel of ``target``; activations work in place."""
-        if node.op != "placeholder" and isinstance(self.graph.layer(node), POINTWISE):
-            return 0.0
+        """Channels of ``node`` for each pixel of ``target``."""
         return self.channels[node] * float(self.graph.sizes[target] / self.graph.sizes[node]) ** 2
+
+    def _in_place(self, node: fx.Node) -> bool:
+        """Activations and norms need no memory of their own."""
+        return node.op != "placeholder" and isinstance(self.graph.layer(node), POINTWISE)
 
     def _patches(self, stage: _Stage, shape: Span) -> Iterator[Patch]:
         """Patches of a stage, twice as wide as high where there is room: rows are contiguous, but margins cost."""

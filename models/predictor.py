@@ -1,8 +1,9 @@
 """From an RGB image to building probabilities: device, precision, layout, normalisation, test-time augmentation."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,11 +56,32 @@ class Predictor:
         self.turns = {"none": 1, "d4": 8}[tta]
         self.building = weights.classes.index("building") if "building" in weights.classes else None
         self.mean, self.std = (torch.tensor(rgb, device=self.device) for rgb in (weights.mean, weights.std))
+        if precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = False  # the default, which keeps 10 bits of the mantissa only
         network = _channels_last(network.eval().to(self.device, self.dtype))
+        self.copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self.patchwork = Patchwork(network, PATCH_BYTES[self.device.type])
 
+    def upload(self, rgb: Image) -> Tensor:
+        """(H, W, 3) uint8 RGB on the device, for ``samples``; a thread that reads ahead may call it meanwhile.
+
+        Raises:
+            ValueError: it is no RGB image.
+            DeviceMemoryError: the device cannot hold it.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise ValueError(f"an image must be (height, width, 3), not {rgb.shape}")
+        pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))
+        if self.copies is None:
+            return pixels
+        with _memory_of(pixels), torch.cuda.stream(self.copies):
+            uploaded = pixels.pin_memory().to(self.device, non_blocking=True)
+            self.copies.synchronize()
+            uploaded.record_stream(torch.cuda.default_stream(self.device))
+        return uploaded
+
     @torch.inference_mode()
-    def probabilities(self, rgb: Image) -> Probabilities:
+    def probabilities(self, rgb: Image | Tensor) -> Probabilities:
         """(H, W, 3) uint8 RGB, sides multiples of the stride -> (H, W) float32 P(building) in 0..1.
 
         Raises:
@@ -67,43 +89,26 @@ class Predictor:
             DeviceMemoryError: the device cannot hold it.
             NotFiniteError: the network overflowed.
         """
-        out = np.empty(rgb.shape[:2], np.float32)
-
-        def store(patch: Patch, probability: Tensor) -> None:
-            _crop(out, patch)[:] = probability.cpu().numpy()
-
-        self._predict(rgb, store)
+        out: Probabilities = self._predict(rgb, torch.float32, lambda probability: probability)
         return out
 
     @torch.inference_mode()
-    def samples(self, rgb: Image) -> Image:
+    def samples(self, rgb: Image | Tensor) -> Image:
         """(H, W, 3) uint8 RGB, sides multiples of the stride -> (H, W) uint8 samples, round(P · 254).
 
-        Raises:
-            ValueError: a side is not a multiple of the network's stride.
-            DeviceMemoryError: the device cannot hold it.
-            NotFiniteError: the network overflowed.
+        Raises as ``probabilities``.
         """
-        out = np.empty(rgb.shape[:2], np.uint8)
-
-        def store(patch: Patch, probability: Tensor) -> None:
-            _crop(out, patch)[:] = probability.mul_(SAMPLE_MAX).round_().to(torch.uint8).cpu().numpy()
-
-        self._predict(rgb, store)
+        out: Image = self._predict(rgb, torch.uint8, lambda probability: probability.mul_(SAMPLE_MAX).round_())
         return out
 
-    def _predict(self, rgb: Image, store: Store) -> None:
-        if rgb.ndim != 3 or rgb.shape[2] != 3:
-            raise ValueError(f"an image must be (height, width, 3), not {rgb.shape}")
-        shape = (rgb.shape[0], rgb.shape[1])
-        try:
-            pixels = torch.from_numpy(rgb).to(self.device)
-            check_sides(pixels.permute(2, 0, 1), self.patchwork.graph.stride)
-            self._forward(pixels, store) if self.turns == 1 else self._mean_over_turns(pixels, store)
-        except RuntimeError as error:
-            if _out_of_memory(error):
-                raise DeviceMemoryError(shape) from error
-            raise
+    def _predict(self, rgb: Image | Tensor, dtype: torch.dtype, encode: Callable[[Tensor], Tensor]) -> NDArray[Any]:
+        pixels = rgb if isinstance(rgb, Tensor) else self.upload(rgb)
+        check_sides(pixels.permute(2, 0, 1), self.patchwork.graph.stride)
+        with _memory_of(pixels):
+            out = torch.empty(pixels.shape[:2], dtype=dtype, device=self.device)
+            forward = self._forward if self.turns == 1 else self._mean_over_turns
+            forward(pixels, lambda patch, probability: _place(out, patch, encode(probability)))
+            return out.cpu().numpy()
 
     def _forward(self, pixels: Tensor, store: Store) -> None:
         """Store P(building) of ``pixels``, (H, W, 3) uint8, patch by patch."""
@@ -157,11 +162,7 @@ def _place(whole: Tensor, patch: Patch, part: Tensor) -> None:
     _crop(whole, patch).copy_(part)
 
 
-@overload
-def _crop(image: Tensor, patch: Patch) -> Tensor: ...
-@overload
-def _crop(image: NDArray[Any], patch: Patch) -> NDArray[Any]: ...
-def _crop(image: Tensor | NDArray[Any], patch: Patch) -> Tensor | NDArray[Any]:
+def _crop(image: Tensor, patch: Patch) -> Tensor:
     return image[slice(*patch[0]), slice(*patch[1])]
 
 
@@ -171,6 +172,12 @@ def _channels_last(network: nn.Module) -> nn.Module:
     return converted
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has an exception of its own; the CPU's allocator says it in words."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+@contextmanager
+def _memory_of(pixels: Tensor) -> Iterator[None]:
+    """Raise DeviceMemoryError where memory is short: CUDA has an exception for it, the CPU's allocator a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise DeviceMemoryError((pixels.shape[0], pixels.shape[1])) from error
+        raise

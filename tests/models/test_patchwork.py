@@ -47,6 +47,8 @@ def test_ternausnet11_holds_no_layer_at_full_resolution() -> None:
     patchwork = Patchwork(build("ternausnet11"), patch_bytes=1 << 20)
     targets = [stage.target for stage in patchwork.stages[:-1]]
     assert min(patchwork.graph.sizes[target] for target in targets) == 2
+    assert patchwork.held_bytes == 4 * (128 / 4 + 256 / 16 + 128 / 16 + 64 / 4)  # fp32: conv2, conv3, dec4 and dec3
+    assert patchwork.most_pixels > 8000**2
     # conv2 waits for the decoder through all of it, and with dec3 it is the widest pair
     assert patchwork.channels[targets[1]] == 128
     assert sum(patchwork.channels[node] for node in patchwork.stages[-1].done) == 128 + 64
