@@ -357,6 +357,7 @@ def json_schema() -> dict[str, Any]:
     """The schema for editors, which complete and check a region.yaml by it: ``configs/region.schema.json``."""
     schema = Region.model_json_schema()
     schema["required"].remove("output")  # made from the name
+    del schema["properties"]["model"]["default"]  # holds a path of the machine that made it
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

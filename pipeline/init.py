@@ -170,6 +170,7 @@ def _text(scenes: str, path: Path, found: Sequence[Facts], choices: Sequence[Cho
     name = _name(scenes)
     sections = [_section(title, choices) for title in ("pixels", "grid")]
     return TEMPLATE.format(
+        file=path.name,
         schema=_relative(Path(config.__file__).parents[1] / "configs/region.schema.json", path),
         about=f"{len(found):,} {'scene' if len(found) == 1 else 'scenes'}: {_about(found)}",
         name=_yaml(name),
@@ -204,7 +205,7 @@ OTHERS = {
 TEMPLATE = """\
 # yaml-language-server: $schema={schema}
 # {about}
-# Look first:  python -m pipeline.run region.yaml --dry-run      Then:  python -m pipeline.run region.yaml
+# Look first:  python -m pipeline.run {file} --dry-run      Then:  python -m pipeline.run {file}
 # Every key is described in docs/region.md; paths are relative to this file.
 name: {name}
 scenes: {entries}
