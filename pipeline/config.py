@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 import models
 from models.catalogue import CATALOGUE
-from pipeline.yamlmodel import Auto, Section, at, load_model, no_choice
+from pipeline.yamlmodel import Auto, Section, at, load_model, no_choice, shown
 from pipeline.yamlnodes import Scalar
 from tiling.grid import round_up
 
@@ -60,13 +60,11 @@ def _bytes(value: object) -> object:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([A-Za-z]{0,3})", value.strip())
     unit = match and next((size for name, size in UNITS.items() if name.lower() == match[2].lower()), None)
     if not match or not unit:
-        raise PydanticCustomError(
-            "bytes", "{value} is not a size; write e.g. 8GiB or 500MB", {"value": repr(str(value))}
-        )
+        raise PydanticCustomError("bytes", "{value} is not a size; write e.g. 8GiB or 500MB", {"value": shown(value)})
     size = int(float(match[1]) * unit)
     if size < 1 << 20:
         raise PydanticCustomError(
-            "bytes", "{value} is less than 1 MiB; write a unit, e.g. 8GiB", {"value": repr(str(value))}
+            "bytes", "{value} is less than 1 MiB; write a unit, e.g. 8GiB", {"value": shown(value)}
         )
     return size
 
@@ -89,7 +87,7 @@ def _matching(pattern: str, sentence: str) -> AfterValidator:
 
     def check(text: str) -> str:
         if re.fullmatch(pattern, text) is None:
-            raise PydanticCustomError("pattern", "{text} {sentence}", {"text": repr(text), "sentence": sentence})
+            raise PydanticCustomError("pattern", "{text} {sentence}", {"text": shown(text), "sentence": sentence})
         return text
 
     return AfterValidator(check)

@@ -17,13 +17,12 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.windows import Window as RasterWindow
 
 from pipeline.errors import PipelineError
 from pipeline.mosaic import Mosaic, Scene
-from pipeline.scenes.gdal import GDAL_OPTIONS
+from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS
 from pipeline.scenes.remote import opened
 from pipeline.scenes.resample import Warp
 from tiling.grid import Window
@@ -100,7 +99,7 @@ def _read_scene(mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint
             else:
                 rows, cols = part.within(scene.window)
                 _read_own(handle.dataset, scene, RasterWindow.from_slices(rows, cols), rgb, valid)
-    except (RasterioError, OSError) as error:
+    except ERRORS as error:
         _handles.forget(scene)
         place = f"rows {part.rows.start}..{part.rows.stop}, columns {part.cols.start}..{part.cols.stop}"
         raise SceneError(f"{scene.path}: cannot be read at {place} of the mosaic: {_reason(error)}") from error
@@ -150,7 +149,8 @@ def _has_data(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
 def to_uint8(values: NDArray[Any], scale: tuple[float, float]) -> NDArray[np.uint8]:
     """``values`` with [low, high] mapped to 0..255, rounded to nearest and clipped; NaN becomes 0."""
     low, high = scale
-    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
+    with np.errstate(invalid="ignore"):  # signalling NaNs complain about being converted
+        scaled = (values.astype(np.float64) - low) * (255 / (high - low))
     return np.asarray(np.nan_to_num(np.clip(np.rint(scaled), 0, 255)), np.uint8)
 
 

@@ -37,11 +37,18 @@ def at(key: str, sentence: str) -> PydanticCustomError:
     return PydanticCustomError("at", "{sentence}", {"key": key, "sentence": sentence})
 
 
+def shown(value: object) -> str:
+    """A value as it is repeated to the user: short, on one line."""
+    if isinstance(value, dict | list):
+        return "a section" if isinstance(value, dict) else "a list"
+    return "empty" if value is None else repr(shortened(str(value)))
+
+
 def no_choice(value: object, choices: Sequence[str]) -> str:
     """That ``value`` is none of ``choices``, with the nearest one."""
     near = get_close_matches(str(value)[:100], choices, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{_shown(value)} is not one of {', '.join(choices)}{hint}"
+    return f"{shown(value)} is not one of {', '.join(choices)}{hint}"
 
 
 def load_model(path: Path, overrides: Sequence[str], model: type[M]) -> M:
@@ -129,18 +136,11 @@ def _keys(model: type[BaseModel], path: Key = ()) -> list[Key]:
     return found
 
 
-def _shown(value: object) -> str:
-    """A value as it is repeated to the user: short, on one line."""
-    if isinstance(value, dict | list):
-        return "a section" if isinstance(value, dict) else "a list"
-    return "empty" if value is None else repr(shortened(str(value)))
-
-
 def _must(rule: str) -> Callable[[ErrorDetails], str]:
     def sentence(error: ErrorDetails) -> str:
         if error["input"] is None:
             return "is empty; write a value, or remove the key"
-        return f"{_shown(error['input'])} {rule.format(**error.get('ctx', {}))}"
+        return f"{shown(error['input'])} {rule.format(**error.get('ctx', {}))}"
 
     return sentence
 

@@ -13,6 +13,8 @@ from pipeline.scenes.headers import Facts
 
 PHASE_TOLERANCE = 0.05  # px; sizes written with seven digits drift so far over 100,000 px, and no outline shows it
 _CORNERS = "-a_ullr <left> <top> <right> <bottom>"
+FARTHEST = 1e9  # CRS units; the earth is 4e7 m around, and units of a few centimetres exist
+FINEST = 1e-11  # of a coordinate; double precision then still tells 1/1000 of a pixel, and real imagery has 1e-8
 MERCATOR_EDGE = 20037508.35  # m: the antimeridian in EPSG:3857
 
 
@@ -21,7 +23,7 @@ def scene_problems(facts: Facts, region: Region) -> list[str]:
     if facts.pixel_size and not all(math.isfinite(size) and size for size in facts.pixel_size):
         x, y = facts.pixel_size
         place = [f"has a pixel size of {x:g} × {y:g}; write the right one into the file: gdal_edit.py -tr <x> <y>"]
-    elif facts.crs is None and facts.affine.is_identity and not facts.gcps:
+    elif facts.crs is None and not facts.georeferenced and not facts.gcps:
         place = [f"is not georeferenced; write its place into the file: gdal_edit.py -a_srs EPSG:<code> {_CORNERS}"]
     else:
         place = [*_affine_problems(facts), *_crs_problems(facts)]
@@ -33,7 +35,7 @@ def _affine_problems(facts: Facts) -> Iterator[str]:
     a, b, _, d, e, _ = facts.affine[:6]
     if facts.gcps:
         yield "is placed by ground control points only; rectify it: gdalwarp"
-    elif facts.affine.is_identity:
+    elif not facts.georeferenced:
         yield f"has no geotransform; write it into the file: gdal_edit.py {_CORNERS}"
     elif not all(map(math.isfinite, facts.affine[:6])) or a * e == b * d:
         yield f"has a geotransform that maps to nothing ({a:g}, {b:g}; {d:g}, {e:g}); write it again: gdal_edit.py"
@@ -54,6 +56,12 @@ def _crs_problems(facts: Facts) -> Iterator[str]:
 
 def _range_problems(facts: Facts) -> Iterator[str]:
     left, bottom, right, top = facts.bounds
+    if not max(map(abs, facts.bounds)) < FARTHEST:
+        yield f"lies at {left:g}, {top:g}, which is nowhere on earth; is its geotransform right?"
+        return
+    if min(facts.affine.a, -facts.affine.e) < FINEST * max(map(abs, facts.bounds)):
+        yield f"has pixels of {facts.affine.a:g}, too fine for coordinates like {left:g}; is its geotransform right?"
+        return
     slack = abs(facts.affine.a)  # a pixel may reach over the edge by rounding
     if _is_geographic(facts):
         if left < -180 - slack or right > 180 + slack:

@@ -1,4 +1,9 @@
-"""How GDAL is set up wherever this project opens a scene."""
+"""How GDAL is set up wherever this project opens a scene, and how it fails."""
+
+from rasterio._err import CPLE_BaseError  # GDAL's errors pass rasterio in this form too, and it has no public name
+from rasterio.errors import CRSError, RasterioError
+
+ERRORS = (RasterioError, CRSError, CPLE_BaseError, OSError, ValueError)
 
 CACHE_BYTES = (
     128 << 20

@@ -12,10 +12,10 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from pipeline.scenes import tiff
-from pipeline.scenes.gdal import GDAL_OPTIONS
+from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS
 from pipeline.scenes.remote import HttpError, HttpFile, opened
 from pipeline.scenes.sources import Source
 
@@ -49,6 +49,8 @@ class Facts:
     """It has an internal mask."""
     pixel_size: tuple[float, float] | None
     """(x, y) as written in its pixel scale tag."""
+    georeferenced: bool
+    """It carries a geotransform."""
     gcps: bool
     """It is placed by ground control points instead of a geotransform."""
     stamp: str
@@ -106,7 +108,7 @@ def header(source: Source) -> Facts:
     try:
         with rasterio.Env(**GDAL_OPTIONS), opened(source) as dataset:
             return _facts(source, dataset, layout)
-    except (RasterioError, CRSError, ValueError) as error:
+    except ERRORS as error:
         raise HeaderError(f"GDAL cannot open it: {' '.join(str(error).split())}") from error
 
 
@@ -137,6 +139,7 @@ def _facts(source: Source, dataset: Any, layout: tiff.Layout) -> Facts:
         nodata=dataset.nodata,
         mask=any(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags for flags in dataset.mask_flag_enums),
         pixel_size=layout.pixel_size,
+        georeferenced=layout.georeferenced and not dataset.transform.is_identity,
         gcps=not layout.georeferenced and bool(dataset.gcps[0]),
         stamp=layout.stamp,
     )

@@ -26,7 +26,7 @@ UNSIGNED = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, YCBCR = 256, 257, 258, 259, 262, 6
 SAMPLES_PER_PIXEL, ROWS_PER_STRIP, PLANAR = 277, 278, 284
 STRIP_OFFSETS, STRIP_COUNTS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 273, 279, 322, 323, 324, 325
-PIXEL_SCALE, TRANSFORMATION, DOUBLE = 33550, 34264, 12
+PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, DOUBLE = 33550, 33922, 34264, 12
 
 
 class TiffError(ValueError):
@@ -51,7 +51,7 @@ class Layout:
     stamp: str
     """Hex digest of the file's length, block tables and a sample of its bytes."""
     georeferenced: bool
-    """The first directory carries a geotransform."""
+    """The first directory carries all of a geotransform."""
     pixel_size: tuple[float, float] | None
     """(x, y) as written there; readers drop the whole georeference where it is zero."""
 
@@ -71,15 +71,19 @@ class Reader:
 
     def read(self, at: int, count: int, what: str) -> bytes:
         """``count`` bytes from ``at``; ``what`` names them in the sentence."""
-        if at + count > self.size:
-            raise TiffError(
-                f"is truncated: its {what} ends at byte {at + count:,}, the file at {self.size:,}; copy it again"
-            )
+        self.holds(at, count, what)
         self.file.seek(at)
         data = self.file.read(count)
         if len(data) != count:
             raise TiffError(f"is truncated at byte {at + len(data):,}; copy it again")
         return data
+
+    def holds(self, at: int, count: int, what: str) -> None:
+        """Raise where ``count`` bytes from ``at`` pass the end of the file."""
+        if at + count > self.size:
+            raise TiffError(
+                f"is truncated: its {what} ends at byte {at + count:,}, the file at {self.size:,}; copy it again"
+            )
 
     def unpack(self, form: str, at: int, what: str) -> tuple[int, ...]:
         """Integers of ``form`` (struct) from ``at``."""
@@ -102,13 +106,21 @@ def check(file: BinaryIO, size: int) -> Layout:
     digest = hashlib.sha256(str(size).encode())
     georeference: list[tuple[bool, tuple[float, float] | None]] = []
     for entries in _directories(reader):
-        size_tag = entries.get(PIXEL_SCALE)
-        georeference.append((bool({PIXEL_SCALE, TRANSFORMATION} & entries.keys()), _pixel_size(reader, size_tag)))
+        georeference.append((_has_geotransform(entries), _pixel_size(reader, entries.get(PIXEL_SCALE))))
         if not {STRIP_OFFSETS, TILE_OFFSETS, WIDTH, HEIGHT} & entries.keys():
             continue  # a directory without an image, e.g. of metadata
         _check_image(reader, entries, digest.update)
     _sample(reader, digest.update)
     return Layout(digest.hexdigest(), *georeference[0])
+
+
+def _has_geotransform(entries: dict[int, Entry]) -> bool:
+    """Tags that readers take for one; with half of them they make something up (GeoTIFF 1.1, section 7.3)."""
+
+    def doubles(tag: int, count: int) -> bool:
+        return tag in entries and entries[tag].kind == DOUBLE and entries[tag].items >= count
+
+    return (doubles(PIXEL_SCALE, 3) and doubles(TIE_POINTS, 6)) or doubles(TRANSFORMATION, 16)
 
 
 def _pixel_size(reader: Reader, entry: Entry | None) -> tuple[float, float] | None:
@@ -173,8 +185,10 @@ def _directory(reader: Reader, at: int) -> tuple[dict[int, Entry], int]:
     entries = {}
     for place in range(at, at + count * step, step):
         tag, kind, number, value = reader.unpack(form, place, "directory")
-        inside = number * SIZES.get(kind, 1) <= inline
-        entries[tag] = Entry(kind, number, place + step - inline if inside else value)
+        length = number * SIZES.get(kind, 0)
+        at_value = place + step - inline if length <= inline else value
+        reader.holds(at_value, length, f"tag {tag}")
+        entries[tag] = Entry(kind, number, at_value)
     return entries, reader.unpack("Q" if reader.big else "I", at + count * step, "directory")[0]
 
 

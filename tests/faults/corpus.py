@@ -386,6 +386,29 @@ def pixel_size_not_a_number(folder: Path) -> None:
     tiffs.change(sound(folder), 33550, float("nan"))
 
 
+@case(f"{{}}/a.tif: has no geotransform; write it into the file: {CORNERS}")
+def pixel_size_without_a_place(folder: Path) -> None:
+    tiffs.rename(sound(folder), 33922, 60_000)
+
+
+@case("{}/a.tif: is truncated: its tag 33922 ends at byte 524,510, the file at {size}; copy it again")
+def tie_points_beyond_the_end(folder: Path) -> None:
+    path = sound(folder)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, tiffs.entries(content)[1][33922][0] + 4, 65_535)
+    path.write_bytes(content)
+
+
+@case("{}/a.tif: lies at 1e+300, 5.3e+06, which is nowhere on earth; is its geotransform right?")
+def nowhere_on_earth(folder: Path) -> None:
+    sound(folder, transform=Affine(0.5, 0, 1e300, 0, -0.5, 5_300_000))
+
+
+@case("{}/a.tif: has pixels of 1e-06, too fine for coordinates like 500000; is its geotransform right?")
+def pixels_finer_than_numbers(folder: Path) -> None:
+    sound(folder, transform=Affine(1e-6, 0, 500_000, 0, -1e-6, 5_300_000))
+
+
 @case("{}/a.tif: is placed by ground control points only; rectify it: gdalwarp")
 def ground_control_points(folder: Path) -> None:
     path = sound(folder, transform=None, crs=None)
