@@ -1,8 +1,8 @@
 """Damaged GeoTIFFs and YAMLs by the thousand: each must be read, or refused with a typed error, within time and memory.
 
 Run by ``test_fuzz.py`` as a process of its own, because a crash must be a finding and not the end of the tests:
-``python fuzz.py tiff|yaml <folder> <first seed> <seeds>``. A finding is a line of JSON on stdout. A case is a function
-of its seed alone, so a finding is repeated by its number.
+``python fuzz.py tiff|yaml <folder> <first> <count> [<seed> …]``. A finding is a line of JSON on stdout. A case is a
+function of its seed alone, so a finding is repeated by its number.
 """
 
 import json
@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -169,11 +169,29 @@ memory: auto
 on_error: report
 """
 TOKENS = (
-    "", "~", "null", "NO", "yes", "1e-4", "-1", "0", "1e999", "nan", ".inf", "0x10", "1_000", "9" * 400,
-    "[", "]", "{", "}", "[[]]", "{a: b}", "&a", "*a", "!!python/object:os.system", "!x", "<<: {a: 1}", "---",
-    "...", "%YAML 1.1", "? a", "- ", ": ", "#", "|", ">", '"', "'", "\t", "\0", "\x1b[2J", "\u2028", "\ufeff", "é", "😀", "auto",
-    "value", "true", "/dev/zero", "https://evil/", "/vsicurl/x", "a" * 5000, "{" * 30, "\r", "\x85", "ternausnet12", "[1, 2]", "500", "\\", "\\x00",
-)  # fmt: skip
+    *(
+        "",
+        "~",
+        "null",
+        "NO",
+        "yes",
+        "1e-4",
+        "-1",
+        "0",
+        "1e999",
+        "nan",
+        ".inf",
+        "0x10",
+        "1_000",
+        "9" * 400,
+        "[1, 2]",
+        "500",
+    ),
+    *("[", "]", "{", "}", "[[]]", "{a: b}", "{" * 30, "? a", "- ", ": ", "#", "|", ">", '"', "'", "\\", "\\x00"),
+    *("&a", "*a", "!!python/object:os.system", "!x", "<<: {a: 1}", "---", "...", "%YAML 1.1", "auto", "value", "true"),
+    *("\t", "\0", "\x1b[2J", "\u2028", "\ufeff", "\r", "\x85", "é", "😀", "a" * 5000),
+    *("/dev/zero", "https://evil/", "/vsicurl/x", "ternausnet12"),
+)
 
 
 def mutate_yaml(generator: random.Random) -> str:
@@ -296,13 +314,13 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-def main(kind: str, folder: Path, first: int, count: int) -> None:
+def main(kind: str, folder: Path, seeds: Sequence[int]) -> None:
     """Run the cases and print the findings."""
     case = {"tiff": run_tiff, "yaml": run_yaml}[kind](folder)
     guard()
     case(random.Random(-1))  # noqa: S311 - warms up what is loaded once
     base, slowest = peak(), 0.0
-    for seed in range(first, first + count):
+    for seed in seeds:
         (folder / "now").write_text(str(seed))  # who dies names the case
         start, finding = time.perf_counter(), None
         try:
@@ -315,9 +333,13 @@ def main(kind: str, folder: Path, first: int, count: int) -> None:
             finding = f"{seconds:.1f} s, {(peak() - base) >> 20} MiB\n{finding or ''}"
         if finding:
             print(json.dumps({"seed": seed, "finding": finding}), flush=True)
-    print(json.dumps({"cases": count, "slowest_s": round(slowest, 2), "grown_mib": (peak() - base) >> 20}), flush=True)
+    print(
+        json.dumps({"cases": len(seeds), "slowest_s": round(slowest, 2), "grown_mib": (peak() - base) >> 20}),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
     os.environ["PYTHONWARNINGS"] = "error"
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    first, count = int(sys.argv[3]), int(sys.argv[4])
+    main(sys.argv[1], Path(sys.argv[2]), [*range(first, first + count), *map(int, sys.argv[5:])])

@@ -174,6 +174,9 @@ SENTENCES = {
     MINIMAL + "inference: {device: gpu}": [
         "region.yaml:3:21 inference.device: 'gpu' is not a device; use auto, cpu, cuda or cuda:N"
     ],
+    MINIMAL + "inference: {device: " + "a" * 5000 + "}": [
+        f"region.yaml:3:21 inference.device: '{'a' * 59}…' is not a device; use auto, cpu, cuda or cuda:N"
+    ],
     MINIMAL + "memory: lots": ["region.yaml:3:9 memory: 'lots' is not a size; write e.g. 8GiB or 500MB"],
     MINIMAL + "memory: 8": ["region.yaml:3:9 memory: '8' is less than 1 MiB; write a unit, e.g. 8GiB"],
     MINIMAL + "cluster: {queue: gpu}": [
@@ -298,8 +301,6 @@ def test_every_key_is_described() -> None:
 
 
 def test_configs_that_come_with_the_project_are_valid() -> None:
-    found = [
-        path for path in sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")) if "scenes:" in path.read_text()
-    ]
-    for path in found:
+    configs = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    for path in (path for path in configs if not path.name.startswith("train-")):
         assert config.load(path).name
