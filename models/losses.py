@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-IGNORE = 255
-"""The label of pixels that carry none: VOC's void, no data."""
+from models.metrics import IGNORE
+
 EPSILON = 1e-6
 """Makes two empty masks equal and keeps the logarithm finite; a millionth of a pixel."""
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+IGNORE = 255
+"""The label of pixels that carry none: VOC's void, no data."""
 LEVELS = 255
 """Samples are probabilities in steps of 1 / 254: 0..254."""
 
@@ -96,7 +98,8 @@ class Histogram:
     @staticmethod
     def of(samples: NDArray[np.uint8], truth: Mask) -> "Histogram":
         """Counts ``samples`` (0..254) where ``truth``, of the same shape, is false and where it is true."""
-        return Histogram(*(np.bincount(samples[truth == wanted], minlength=LEVELS) for wanted in (False, True)))
+        found = [np.bincount(samples[truth == wanted], minlength=LEVELS) for wanted in (False, True)]
+        return Histogram(*found)
 
     def __add__(self, other: "Histogram") -> "Histogram":
         return Histogram(self.background + other.background, self.building + other.building)

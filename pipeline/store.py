@@ -21,7 +21,7 @@ from zarr.errors import ZarrUserWarning
 from pipeline.durable import sync
 from pipeline.errors import PipelineError
 from tiling.budget import inner_chunk
-from tiling.grid import BlockIndex, Grid, Window
+from tiling.grid import Axis, BlockIndex, Grid, Window
 
 SAMPLE_MAX = 254
 NO_DATA = 255
@@ -113,6 +113,16 @@ def _array(path: Path) -> zarr.Array:
     if not isinstance(array, zarr.Array):
         raise PipelineError(f"{path}: {ARRAY!r} is not an array; run with --overwrite")
     return array
+
+
+def layout(path: Path) -> tuple[Grid, Affine, str]:
+    """Shape and blocks of a finished store (the halo is not kept: 0), the affine and the WKT of its CRS."""
+    group = zarr.open_group(path, mode="r")
+    array, attributes = group[ARRAY], group.attrs.asdict()
+    if not isinstance(array, zarr.Array) or array.shards is None:
+        raise PipelineError(f"{path}: {ARRAY!r} is not a sharded array; this store is not ours")
+    rows, cols = (Axis(size, block, 1, 0, 0) for size, block in zip(array.shape, array.shards, strict=True))
+    return Grid(rows, cols), Affine(*np.asarray(attributes["spatial:transform"], float)), str(attributes["proj:wkt2"])
 
 
 def shard_path(path: Path, block: BlockIndex) -> Path:

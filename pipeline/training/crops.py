@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from models.losses import IGNORE
+from models.metrics import IGNORE
 from models.vision import v2
 from pipeline.training.augment import colours
 from pipeline.training.scenes import Image, LabelledScene, Labels, read_image, read_labels

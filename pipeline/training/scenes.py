@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from rasterio.io import DatasetReader
 from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
-from models.losses import IGNORE
+from models.metrics import IGNORE
 from pipeline.errors import InputError
 from tiling.grid import Span, Window
 
@@ -81,31 +82,49 @@ def _raster(window: Window) -> RasterWindow:
 
 
 def _burnt(scene: LabelledScene, window: Window) -> Labels:
-    tree = _footprints(scene.image, scene.labels)
+    return burn(_footprints(scene.image, scene.labels), window)
+
+
+def burn(tree: shapely.STRtree, window: Window) -> Labels:
+    """(h, w) uint8: 1 where the centre of a pixel of ``window`` lies in a polygon of ``tree``, which is in pixels."""
     left, top = window.cols.start, window.rows.start
     met = tree.query(shapely.box(left, top, window.cols.stop, window.rows.stop))
     if not len(met):
         return np.zeros(window.shape, np.uint8)
-    # The window's own pixels as coordinates: one unit per pixel, y downwards.
-    affine = Affine(1, 0, left, 0, 1, top)
+    affine = Affine(1, 0, left, 0, 1, top)  # the polygons' plane is that of the pixels, y downwards
     burnt: Labels = rasterize(list(tree.geometries[met]), window.shape, transform=affine, dtype="uint8")
     return burnt
 
 
 @lru_cache(maxsize=32)
 def _footprints(image: Path, vectors: Path) -> shapely.STRtree:
-    """The footprints that meet the image, in its pixel coordinates (x, y)."""
     raster = opened(image)
-    info = pyogrio.read_info(vectors)
-    if raster.crs is None or not info["crs"]:
-        raise InputError(f"{image if raster.crs is None else vectors}: has no CRS, so that footprints cannot be placed")
-    to_vectors = Transformer.from_crs(raster.crs.to_wkt(), info["crs"], always_xy=True)
-    bounds = to_vectors.transform_bounds(*raster.bounds)
-    found = pyogrio.raw.read(vectors, columns=[], bbox=bounds)[2]
-    to_pixels = ~raster.transform
+    if raster.crs is None:
+        raise InputError(f"{image}: has no CRS, so that footprints cannot be placed on it")
+    height, width = raster.shape
+    whole_image = Window(Span(0, height), Span(0, width))
+    return shapely.STRtree(footprints_in_pixels(vectors, raster.transform, raster.crs.to_wkt(), whole_image))
+
+
+def footprints_in_pixels(vectors: Path, affine: Affine, crs: str, window: Window) -> NDArray[np.object_]:
+    """The polygons of a vector file that meet ``window`` of a raster with ``affine`` and ``crs``, in its pixels (x, y).
+
+    Raises:
+        InputError: the file does not say what its CRS is.
+    """
+    own = pyogrio.read_info(vectors)["crs"]
+    if not own:
+        raise InputError(f"{vectors}: has no CRS, so that footprints cannot be placed")
+    to_vectors = Transformer.from_crs(crs, own, always_xy=True)
+    rows, cols = window.rows, window.cols
+    corners = [affine @ corner for corner in product((cols.start, cols.stop), (rows.start, rows.stop))]
+    (left, bottom), (right, top) = np.min(corners, 0), np.max(corners, 0)
+    found = pyogrio.raw.read(vectors, columns=[], bbox=to_vectors.transform_bounds(left, bottom, right, top))[2]
+    to_pixels = ~affine
 
     def placed(points: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = to_vectors.transform(points[:, 0], points[:, 1], direction="INVERSE")
         return np.column_stack(to_pixels @ (np.asarray(x), np.asarray(y)))
 
-    return shapely.STRtree(shapely.transform(shapely.from_wkb(found), placed))
+    polygons: NDArray[np.object_] = shapely.transform(shapely.from_wkb(found), placed)
+    return polygons

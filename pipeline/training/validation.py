@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.losses import IGNORE
-from models.metrics import LEVELS, Classes, Histogram, best_level
+from models.metrics import IGNORE, LEVELS, Classes, Histogram, best_level
 from models.weights import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.training.scenes import Image, LabelledScene, read_image, read_labels
 from tiling.grid import Span, Window, round_up

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.losses import EPSILON, IGNORE, bce_log_jaccard, dice_cross_entropy, focal_dice
+from models.losses import EPSILON, bce_log_jaccard, dice_cross_entropy, focal_dice
+from models.metrics import IGNORE
 
 LOSSES = [
     bce_log_jaccard,

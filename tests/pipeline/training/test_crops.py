@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import SIDE, place, write_tif
 
-from models.losses import IGNORE
+from models.metrics import IGNORE
 from pipeline.training.augment import colours
 from pipeline.training.crops import Batches, Crops, Source, read_mirrored
 from pipeline.training.pace import Pace

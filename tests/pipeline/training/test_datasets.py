@@ -9,7 +9,7 @@ from places import PIXEL, SIDE, TRANSFORM, place, write_tif
 from pydantic import ValidationError
 from rasterio.features import rasterize
 
-from models.losses import IGNORE
+from models.metrics import IGNORE
 from pipeline.errors import InputError
 from pipeline.training import datasets
 from pipeline.training.scenes import opened, read_image, read_labels

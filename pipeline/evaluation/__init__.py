@@ -1,0 +1,1 @@
+"""What a prediction is worth: pixels, outlines, buildings, seams."""

@@ -1,0 +1,101 @@
+"""Labelled scenes predicted here, one at a time, by a weights file: in tiles with the network's reach."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from models import checkpoints
+from models.catalogue import CATALOGUE
+from models.predictor import Predictor
+from models.weights import Weights
+from pipeline.evaluation.objects import Polygons
+from pipeline.evaluation.subjects import Subject, metres_per_pixel, polygons_of, shifted
+from pipeline.store import NO_DATA, SAMPLE_MAX
+from pipeline.tasks import pad
+from pipeline.training.scenes import LabelledScene, opened, read_image, read_labels
+from tiling.grid import Axis, Grid, Window, round_up
+
+BLOCK = 1024
+"""Side of the blocks that are predicted at a time, px."""
+
+
+def of_weights(weights: Weights, scenes: Sequence[LabelledScene], device: str, precision: str) -> list[Subject]:
+    """The scenes with what ``weights`` predict for them; nothing is predicted before it is asked for."""
+    predictor = Predictor(checkpoints.load(weights.path), weights, device, precision)
+    predictions = Predictions(predictor, weights)
+    return [subject(scene, predictions, weights) for scene in scenes]
+
+
+def subject(scene: LabelledScene, predictions: "Predictions", weights: Weights) -> Subject:
+    """One scene's part, to be evaluated."""
+    origin, level = (scene.part.rows.start, scene.part.cols.start), level_of(weights)
+
+    def labels(window: Window) -> NDArray[np.uint8]:
+        return read_labels(scene, shifted(window, origin))
+
+    def samples(window: Window) -> NDArray[np.uint8]:
+        return predictions.of(scene)[window.within(whole)]
+
+    def predicted() -> Polygons:
+        return polygons_of(lambda window: called(samples(window), level), scene.part.shape)
+
+    def true() -> Polygons:
+        return polygons_of(labels, scene.part.shape)
+
+    metres = _metres(scene, weights)
+    made = Subject(scene.image.stem, scene.source, scene.part.shape, samples, labels, predicted, true, metres)
+    whole = made.whole
+    return made
+
+
+def level_of(weights: Weights) -> int:
+    """The sample from which the weights call a pixel building: by their calibrated threshold, else the paper's 0.3."""
+    return int(np.ceil(round((weights.threshold or 0.3) * SAMPLE_MAX, 6)))
+
+
+def called(samples: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
+    """1 where ``samples`` call a building."""
+    building: NDArray[np.uint8] = ((samples >= level) & (samples != NO_DATA)).astype(np.uint8)
+    return building
+
+
+def _metres(scene: LabelledScene, weights: Weights) -> tuple[float, float]:
+    """Size of a pixel on the ground, m: by the image's georeference, else that which the weights are for."""
+    image = opened(scene.image)
+    if image.crs is None:
+        return weights.resolution or 1.0, weights.resolution or 1.0
+    return metres_per_pixel(image.transform, CRS.from_user_input(image.crs.to_wkt()).to_wkt(), scene.part)
+
+
+class Predictions:
+    """What a network makes of scenes; of the last one only is it kept."""
+
+    def __init__(self, predictor: Predictor, weights: Weights) -> None:
+        self.predictor, self.network = predictor, CATALOGUE[weights.network]
+        self.last: tuple[LabelledScene, NDArray[np.uint8]] | None = None
+
+    def of(self, scene: LabelledScene) -> NDArray[np.uint8]:
+        """Samples of the scene's part, uint8 of its shape."""
+        if self.last is None or self.last[0] != scene:
+            self.last = scene, self._predict(scene)
+        return self.last[1]
+
+    def _predict(self, scene: LabelledScene) -> NDArray[np.uint8]:
+        found = np.empty(scene.part.shape, np.uint8)
+        grid = Grid(*(self._axis(side) for side in scene.part.shape))
+        origin = scene.part.rows.start, scene.part.cols.start
+        for window, tile in ((grid.window(block), grid.tile(block)) for block in grid):
+            rgb = pad(read_image(scene, shifted(tile.clip(scene.part.shape), origin)), tile.shape)
+            found[_slices(window)] = self.predictor.samples(rgb)[window.within(tile)]
+        return found
+
+    def _axis(self, side: int) -> Axis:
+        stride = self.network.stride
+        block = min(round_up(BLOCK, stride), round_up(side, stride))
+        return Axis(side, block, stride, self.network.before, self.network.after)
+
+
+def _slices(window: Window) -> tuple[slice, slice]:
+    return slice(window.rows.start, window.rows.stop), slice(window.cols.start, window.cols.stop)
