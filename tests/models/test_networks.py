@@ -91,8 +91,8 @@ class TestEveryNetwork:
         assert set(options) == set(facts.options)
 
 
-# One of each class: variants differ in parameters only.
-@pytest.mark.parametrize("name", ["ternausnet11", "ternausnet16", "albunet34", "unet", "unet-vgg16", "unet-resnet18"])
+# One on each kind of encoder.
+@pytest.mark.parametrize("name", ["ternausnet11", "unet", "unet-resnet18"])
 def test_compiles_to_one_graph(name: str) -> None:
     network = build(name).eval()
     x = torch.randn(1, 3, network.stride, network.stride)

@@ -254,7 +254,7 @@ def test_log_softmax_of_the_originals_and_logits_give_the_same_probabilities() -
 class TestRefusals:
     """Each with its sentence: file, what is wrong, and what the file seems to be or how to cure it."""
 
-    def refused(self, path: Path, sentence: str, network: str | None = None) -> None:
+    def assert_refused(self, path: Path, sentence: str, network: str | None = None) -> None:
         with pytest.raises(WeightsError, match=sentence) as caught:
             load(path, network)
         assert str(caught.value).startswith(f"{path}: ")
@@ -266,60 +266,60 @@ class TestRefusals:
         return path
 
     def test_no_file(self, tmp_path: Path) -> None:
-        self.refused(tmp_path / "none", "there is no such file")
-        self.refused(tmp_path, "it is not a file")
+        self.assert_refused(tmp_path / "none", "there is no such file")
+        self.assert_refused(tmp_path, "it is not a file")
 
     def test_another_network_than_asked_for(self, file: Path) -> None:
-        self.refused(file, "seems to hold ternausnet11, but albunet34 was asked for", "albunet34")
+        self.assert_refused(file, "seems to hold ternausnet11, but albunet34 was asked for", "albunet34")
 
     def test_a_network_that_its_metadata_deny(self, network: nn.Module, tmp_path: Path) -> None:
         path = self.written(tmp_path / "file", network.state_dict(), Weights("albunet34"))
-        self.refused(path, "seem to be those of ternausnet11 with num_classes = 1, filters = 2")
+        self.assert_refused(path, "seem to be those of ternausnet11 with num_classes = 1, filters = 2")
 
     def test_wrong_shape(self, network: nn.Module, tmp_path: Path) -> None:
         path = self.written(tmp_path / "file", network.state_dict() | {"dec1.conv.bias": torch.zeros(3)})
-        self.refused(path, r"dec1\.conv\.bias has the shape \(3,\), but \(2,\) in ternausnet11")
+        self.assert_refused(path, r"dec1\.conv\.bias has the shape \(3,\), but \(2,\) in ternausnet11")
 
     def test_missing_tensor(self, network: nn.Module, tmp_path: Path) -> None:
         path = self.written(tmp_path / "file", without("dec3.block.1.weight")(network.state_dict()))
-        self.refused(path, r"lacks dec3\.block\.1\.weight of ternausnet11")
+        self.assert_refused(path, r"lacks dec3\.block\.1\.weight of ternausnet11")
 
     def test_tensor_too_many(self, network: nn.Module, tmp_path: Path) -> None:
         path = self.written(tmp_path / "file", network.state_dict() | {"dec0.bias": torch.zeros(3)})
-        self.refused(path, r"has 1 tensors that ternausnet11 lacks, first dec0\.bias")
+        self.assert_refused(path, r"has 1 tensors that ternausnet11 lacks, first dec0\.bias")
 
     def test_wrong_kind(self, network: nn.Module, tmp_path: Path) -> None:
         path = self.written(tmp_path / "file", network.state_dict() | {"final.bias": torch.zeros(1, dtype=torch.int64)})
-        self.refused(path, r"final\.bias is torch\.int64, but torch\.float32")
+        self.assert_refused(path, r"final\.bias is torch\.int64, but torch\.float32")
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
     def test_values_that_are_not_finite(self, network: nn.Module, tmp_path: Path, value: float) -> None:
         bias = torch.tensor([value], dtype=torch.float64)
         path = self.written(tmp_path / "file", network.state_dict() | {"final.bias": bias})
-        self.refused(path, r"final\.bias has values that are not finite")
+        self.assert_refused(path, r"final\.bias has values that are not finite")
 
     def test_one_tensor_with_two_values(self, network: nn.Module, tmp_path: Path) -> None:
         state = network.state_dict()
         path = self.written(tmp_path / "file", state | {"conv1.weight": state["conv1.weight"] + 1})
-        self.refused(path, r"encoder\.0\.weight and conv1\.weight must be equal")
+        self.assert_refused(path, r"encoder\.0\.weight and conv1\.weight must be equal")
 
     def test_no_known_network(self, tmp_path: Path) -> None:
         path = self.written(tmp_path / "file", {"lstm.weight": torch.zeros(3)}, None)
-        self.refused(path, r"its tensors \(lstm\.weight, …\) are those of no network known here \(ternausnet11,")
+        self.assert_refused(path, r"its tensors \(lstm\.weight, …\) are those of no network known here \(ternausnet11,")
 
     def test_too_many_classes(self, tmp_path: Path) -> None:
         state = {"encoder.18.weight": torch.zeros(1, 1, 3, 3), "center.block.1.weight": torch.zeros(1, 1, 3, 3)}
         endless = torch.zeros(1).expand(10**12, 32, 1, 1)
         torch.save(state | {"final.weight": endless}, tmp_path / "file.pt")
-        self.refused(tmp_path / "file.pt", "num_classes of ternausnet11 is 1000000000000")
+        self.assert_refused(tmp_path / "file.pt", "num_classes of ternausnet11 is 1000000000000")
 
     def test_metadata_of_another_version(self, network: nn.Module, tmp_path: Path) -> None:
         said = json.loads(FULL.to_json()) | {"colour": "red"}
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         safetensors.torch.save_file(state, tmp_path / "file", {METADATA_KEY: json.dumps(said)})
-        self.refused(tmp_path / "file", r"unknown or missing fields \(colour\)")
+        self.assert_refused(tmp_path / "file", r"unknown or missing fields \(colour\)")
 
     def test_a_file_larger_than_any_weights(self, tmp_path: Path) -> None:
         with (tmp_path / "file").open("wb") as file:
             file.truncate(MAX_FILE_BYTES + 1)
-        self.refused(tmp_path / "file", "it has 671,088,641 bytes, but weights at most 671,088,640")
+        self.assert_refused(tmp_path / "file", "it has 671,088,641 bytes, but weights at most 671,088,640")
