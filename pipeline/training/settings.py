@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from models.catalogue import CATALOGUE
+from models.catalogue import CATALOGUE, check_options
 from pipeline.config import Device, FilePath, Name, Network, Source
 from pipeline.yamlmodel import Section, at
 
@@ -16,6 +16,10 @@ KINDS = {
     "rendered": (),
 }
 """Kinds of data sets, with the keys that each needs."""
+
+
+PLAIN = ("ternausnet", "unet-vgg16")
+"""How the names of networks without batch norm begin."""
 
 
 class Held(Section):
@@ -90,8 +94,12 @@ class NetworkChoice(Section):
     def _complete(self) -> "NetworkChoice":
         if self.start in ("encoder", "checkpoint") and self.weights is None:
             raise at("weights", f"is missing; start: {self.start} needs it")
-        if self.options.get("filters", 1) < 1 or self.options.get("num_classes", 1) < 1:
-            raise at("options", "must be positive numbers of channels")
+        try:
+            check_options(self.name, self.options)
+        except ValueError as error:
+            raise at("options", str(error)) from error
+        if self.batch_norm and not self.name.startswith(PLAIN):
+            raise at("batch_norm", f"{self.name} has batch norm already; leave it out")
         return self
 
     @property
