@@ -5,6 +5,7 @@ but a short list of constructors, and what it refuses stays refused. torch >= 2.
 CVE-2026-24747.
 """
 
+import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -25,14 +26,21 @@ def read_state(data: bytes, path: Path) -> dict[str, Tensor]:
     try:
         loaded = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or damaged stream can make the unpickler raise anything
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise WeightsError(f"{path}: it is no safe state dict ({first}); save network.state_dict() alone") from error
+        raise WeightsError(f"{path}: {_cause(error)}; save network.state_dict() alone") from error
     state = _unwrapped(loaded)
     if not isinstance(state, dict) or not state:
         refuse(path, "it holds no state dict; save network.state_dict()")
     if not all(isinstance(name, str) and _is_plain(value) for name, value in state.items()):
         refuse(path, "its state dict holds more than named dense tensors; save network.state_dict()")
     return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def _cause(error: Exception) -> str:
+    """Why torch refused, in our words: its own advise to load the file the unsafe way."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if wanted:
+        return f"it holds Python objects ({wanted[1][:80]}), not tensors alone"
+    return f"it is damaged, or no state dict ({type(error).__name__} while it was read)"
 
 
 def _unwrapped(loaded: Any) -> Any:

@@ -221,8 +221,18 @@ TORCH_LIES: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("lie", TORCH_LIES)
 def test_a_file_of_torch_without_a_plain_state_dict_is_refused(lie: str, tmp_path: Path) -> None:
     path = torch_file(tmp_path / "weights.pt", TORCH_LIES[lie]())
-    with pytest.raises(WeightsError, match=r"state dict|no network known here"):
+    with pytest.raises(WeightsError, match=r"state.dict|no network known here"):
         load(path)
+
+
+def test_a_whole_network_is_named_and_the_unsafe_way_is_not(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        load(torch_file(tmp_path / "weights.pt", nn.Conv2d(1, 1, 1)))
+    said = str(caught.value).removeprefix(f"{tmp_path / 'weights.pt'}: ")
+    assert (
+        said
+        == "it holds Python objects (torch.nn.modules.conv.Conv2d), not tensors alone; save network.state_dict() alone"
+    )
 
 
 def test_a_huge_view_in_place_of_a_tensor_is_refused_before_it_is_looked_at(tmp_path: Path) -> None:
