@@ -50,8 +50,10 @@ def write(path: Path, plan: Plan, content: Mapping[str, Any], journal: Journal, 
 
 
 def _template() -> Any:
-    loader, tidy = PackageLoader("pipeline.page", "."), {"trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, **tidy)
+    loader = PackageLoader("pipeline.page", ".")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.get_template("report.html.jinja")
 
 

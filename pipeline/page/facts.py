@@ -83,7 +83,7 @@ def _compared(plan: Plan, content: Mapping[str, Any], journal: Journal) -> list[
 def _stored(content: Mapping[str, Any], journal: Journal) -> int:
     """Bytes of the probabilities and of the files beside them."""
     seals: Iterable[Mapping[str, int] | None] = (line["seal"] for line in journal.facts(SAMPLES))
-    files = sum(seal["size"] for seal in content.get("files", {}).values())
+    files: int = sum(seal["size"] for seal in content.get("files", {}).values())
     return files + sum(seal["size"] for seal in seals if seal)
 
 

@@ -156,11 +156,11 @@ def test_yaml_on_the_pages_is_accepted(page: Path, text: str, tmp_path: Path) ->
     path = tmp_path / "x.yaml"
     if "data" in keys or "recipe" in keys:
         path.write_text(text if "name" in keys else f"name: x\noutput: out\ndata: {{a: {{kind: rendered}}}}\n{text}")
-        load_model(path, [], Training)
+        assert load_model(path, [], Training).data
         return
     missing = [line for key, line in (("name", "name: x"), ("scenes", "scenes: [x.tif]")) if key not in keys]
     path.write_text("\n".join([*missing, text]))
-    config.load(path)
+    assert config.load(path).scenes
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
