@@ -23,7 +23,7 @@ def expand(entries: Sequence[str], hosts: Sequence[str], problems: list[str]) ->
     for entry in entries:
         if is_remote(entry):
             problem = remote_problem(entry, hosts)
-            problems += [f"{entry}: {problem}"] if problem else []
+            problems += [f"{_without_secrets(entry)}: {problem}"] if problem else []
             found |= {} if problem else {entry: entry}
             continue
         paths = list(_files(Path(entry)))
@@ -60,11 +60,21 @@ def _nothing(entry: str) -> str:
 def remote_problem(url: str, hosts: Sequence[str]) -> str | None:
     """Why a scene that is not a local file is refused; None: it is allowed."""
     parts = _split_url(url)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return "is no local file; scenes are files, folders, globs, or https:// addresses of hosts that remote lists"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "carries a user, a query or a fragment; addresses end up in reports, so they must not hold secrets"
     if parts.hostname not in {host.lower() for host in hosts}:
         return f"is on {parts.hostname}, which remote does not list; to allow it: remote: [{parts.hostname}]"
     return None
+
+
+def _without_secrets(url: str) -> str:
+    """A URL as it may be repeated: without user, password, query and fragment."""
+    scheme, separator, rest = url.partition("://")
+    place = rest.split("?")[0].split("#")[0]
+    host, slash, path = place.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else url.split("?", maxsplit=1)[0]
 
 
 def _split_url(url: str) -> SplitResult | None:

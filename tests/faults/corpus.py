@@ -312,9 +312,18 @@ def host_not_listed(folder: Path) -> str:
     return "scenes: ['https://data.example.org/a.tif']"
 
 
-@case(f"https://data.example.org@127.0.0.1/a.tif: {LOCAL}")
+SECRETS = "carries a user, a query or a fragment; addresses end up in reports, so they must not hold secrets"
+
+
+@case(f"https://127.0.0.1/a.tif: {SECRETS}")
 def host_disguised_as_user(folder: Path) -> str:
     return "scenes: ['https://data.example.org@127.0.0.1/a.tif']\nremote: [data.example.org]"
+
+
+@case(f"https://data.example.org/a.tif: {SECRETS}", f"https://data.example.org/b.tif: {SECRETS}")
+def secrets_in_addresses(folder: Path) -> str:
+    scenes = "'https://data.example.org/a.tif?token=s3cret', 'https://me:s3cret@data.example.org/b.tif'"
+    return f"scenes: [{scenes}]\nremote: [data.example.org]"
 
 
 @case(f"https://data.example.org:99999/a.tif: {LOCAL}")
