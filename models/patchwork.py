@@ -13,6 +13,7 @@ from math import ceil, isqrt
 import torch
 from torch import Tensor, fx, nn
 
+from models.memory import trim
 from models.reach import POINTWISE, Graph, looks_at, scale
 
 Span = tuple[int, int]  # first pixel and one past the last
@@ -91,6 +92,7 @@ class Patchwork:
                     run.hold(stage.target, patch, part)
             for node in stage.done:
                 run.held.pop(node, None)
+            trim()
 
     def _channels_per_pixel(self, node: fx.Node, target: fx.Node) -> float:
         """Channels of ``node`` for each pixel of ``target``."""
