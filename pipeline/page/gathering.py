@@ -1,8 +1,7 @@
 """Footprints as the page shows them: all counted, the largest drawn; in one pass, and in memory that does not grow."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -113,26 +112,21 @@ def _layer(number: int, shapes: NDArray[np.object_], area: Any, confidence: Any)
     share = number / (len(CLASSES) - 2)
     red, green, blue = (int(value) for value in LOW + (HIGH - LOW) * share)
     facts = " ".join(f"{a:.1f} {c:.2f}" for a, c in zip(area, confidence, strict=True))
-    return Layer(f"#{red:02x}{green:02x}{blue:02x}", "".join(map(_path, shapes)), facts)
+    return Layer(f"#{red:02x}{green:02x}{blue:02x}", _path(shapes), facts)
 
 
-def _path(shape: shapely.Polygon) -> str:
-    """A polygon as path data with relative integers."""
-    rings = [np.rint(shapely.get_coordinates(ring)).astype(np.int64)[:-1] for ring in shapely.get_rings(shape)]
-    start = rings[0][0]
-    return f"M{_pair(start)}l{_steps(rings[0])}z" + "".join(
-        f"m{_pair(ring[0] - before)}l{_steps(ring)}z" for ring, before in _holes(rings)
-    )
-
-
-def _holes(rings: list[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Each inner ring with the point that the pen returned to: the first one of the ring before it."""
-    return ((ring, before[0]) for before, ring in pairwise(rings))
-
-
-def _steps(ring: NDArray[np.int64]) -> str:
-    return " ".join(_pair(step) for step in np.diff(ring, axis=0) if step.any()) or "0 0"
-
-
-def _pair(point: NDArray[np.int64]) -> str:
-    return f"{point[0]} {point[1]}"
+def _path(shapes: NDArray[np.object_]) -> str:
+    """Polygons as path data: where each ring begins, then its steps, in integers; ``z`` closes it."""
+    rings, owner = shapely.get_rings(shapes, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    moves = np.rint(points).astype(np.int64)
+    first, closing = np.diff(ring, prepend=-1) != 0, np.diff(ring, append=-1) != 0
+    starts, outer = moves[first], np.diff(owner, prepend=-1) != 0
+    moves[1:] -= moves[:-1].copy()
+    # after z the pen is back where the ring began, so a hole begins relative to the ring before it
+    moves[first] = np.where(outer[:, None], starts, starts - np.roll(starts, 1, axis=0))
+    signs = np.full(len(moves), " ", object)
+    signs[first], signs[np.flatnonzero(first) + 1] = np.where(outer, "zM", "zm"), "l"
+    kept = ~closing
+    steps = zip(signs[kept], moves[kept].tolist(), strict=True)
+    return "".join(f"{sign}{x} {y}" for sign, (x, y) in steps)[1:] + "z"
