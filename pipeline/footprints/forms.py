@@ -13,6 +13,7 @@ import shapely
 from pipeline.footprints import square
 from pipeline.footprints.party_walls import square_parts
 from pipeline.footprints.shaping import Shaping
+from pipeline.footprints.straighten import straighten
 from pipeline.footprints.tables import Bool, Buildings, Float, Int, Polygons
 
 LARGEST = 50_000
@@ -51,19 +52,23 @@ def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
     filled = _fill(raw, metres, shaping.min_hole)
     single = (np.diff(lots.first) == 1)[lots.owner]
     ground = _scaled(filled, metres)
-    simple = ground
+    forms = [raw, filled]
+    simple = fitted = ground
     if shaping.simplify:
         simple = shapely.simplify(ground, shaping.simplify, preserve_topology=True)
         for of_lot in lots.divided():
             simple[of_lot] = shapely.coverage_simplify(ground[of_lot], shaping.simplify)
-    huge = shapely.get_num_coordinates(raw) > LARGEST
-    forms = [raw, filled, _scaled(simple, 1 / metres)]
+        fitted = simple.copy()
+        fitted[single] = straighten(ground[single], simple[single], 2 * shaping.simplify)
+        forms += [_scaled(simple, 1 / metres), _scaled(fitted, 1 / metres)]
     if shaping.square:
-        squared = simple.copy()
-        squared[single], _ = square.square(ground[single], simple[single])
+        squared = fitted.copy()
+        right, good = square.square(ground[single], simple[single])
+        squared[single] = np.where(good, right, fitted[single])
         for of_lot in lots.divided():
             squared[of_lot] = square_parts(ground[of_lot], simple[of_lot], shaping.simplify)
         forms.append(_scaled(squared, 1 / metres))
+    huge = shapely.get_num_coordinates(raw) > LARGEST
     return [np.where(huge, raw, form) for form in forms]
 
 

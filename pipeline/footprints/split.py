@@ -64,7 +64,10 @@ def divide(lot: Lot, level: int, least: float) -> Buildings | None:
 
 def _own(lot: Lot, level: int) -> Bool:
     """The inside samples of the building, not those of others in its box."""
-    labels, count = ndimage.label(is_inside(lot.samples, level))
+    inside = is_inside(lot.samples, level)
+    labels, count = ndimage.label(inside)
+    if count == 1:
+        return inside
     _, first = np.unique(labels, return_index=True)
     row, col = np.divmod(first[-count:], labels.shape[1])
     mine = shapely.contains_xy(lot.polygon, col + lot.origin[1] + 0.5, row + lot.origin[0] + 0.5)
@@ -78,14 +81,14 @@ def _cores(samples: Samples, region: Bool, limits: tuple[int, float]) -> list[Bo
         labels, count = ndimage.label(region & (samples >= now))
         if not count:
             break
+        if count == 1:
+            continue
         index = np.arange(1, count + 1)
         size = ndimage.sum_labels(region, labels, index)
         peak = ndimage.maximum(samples, labels, index)
         clear = index[(size >= least) & (peak >= now + DEPTH)]
         if len(clear) > 1:
             return [core for number in clear for core in _cores(samples, labels == number, (now, least))]
-        if not len(clear):
-            break
     return [region]
 
 

@@ -6,23 +6,19 @@ other on one axis become one, walls too short to mean anything are dropped with 
 neighbouring walls intersect in the new corners. An outline that strays too far from its contour is refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from pipeline.footprints.outline import close_rings
 from pipeline.footprints.tables import Bool, Float, Int, Polygons
+from pipeline.footprints.walls import Contours, firsts, rolled
 
-Complex = NDArray[np.complex128]
-"""Points and vectors of the plane: to turn is to multiply."""
 SHORTEST_WALL = 1.2
 """m: steps shorter than that are noise of the contour."""
 FURTHEST = 1.0
 """m: largest distance between simplified and squared outline, either way (Hausdorff, by their vertices)."""
-TICKS = 1 << 20
-"""Positions along walls, per metre."""
 AREA_CHANGE = 0.1
 """Largest change of the area, as a share of it."""
 
@@ -86,14 +82,12 @@ def square(contours: Polygons, simple: Polygons) -> tuple[Polygons, Bool]:
     """
     if not len(contours):
         return simple, np.zeros(0, np.bool_)
-    corners = shapely.get_coordinates(simple)
-    points, rings, parts = _open(contours)
-    points, corner = _from_corners(points, rings, _among(points, corners))
-    angle = _directions(points, np.flatnonzero(corner), rings, parts)
-    turned = points * np.exp(-1j * np.repeat(angle, np.diff(rings[parts])))
-    walls, fits = _tidy(_alternate(_walls(turned, corner, rings)))
-    squared = _polygons(walls, fits, np.repeat(angle, np.diff(parts)), parts)
-    whole = np.logical_and.reduceat(fits, parts[:-1])
+    straight = Contours.of(contours, simple)
+    angle = _directions(straight)
+    of_point = np.repeat(angle, np.diff(straight.rings[straight.parts]))
+    walls, fits = _tidy(_alternate(_walls(replace(straight, points=straight.points * np.exp(-1j * of_point)))))
+    squared = _polygons(walls, fits, np.repeat(angle, np.diff(straight.parts)), straight.parts)
+    whole = np.logical_and.reduceat(fits, straight.parts[:-1])
     squared = np.where(whole, squared, simple)
     good = whole & within_bounds(squared, simple)
     return np.where(good, squared, simple), good
@@ -117,84 +111,27 @@ def _near(polygons: Polygons, others: Polygons) -> Bool:
     return np.asarray(np.bincount(owner[far], minlength=len(polygons)) == 0)
 
 
-def _open(polygons: Polygons) -> tuple[Complex, Int, Int]:
-    """Points as complex numbers, without the repeated last one of each ring; offsets of rings and of polygons."""
-    _, points, (rings, parts) = shapely.to_ragged_array(polygons)
-    keep = np.ones(len(points), np.bool_)
-    keep[rings[1:] - 1] = False
-    plane: Complex = np.ascontiguousarray(points[keep]).view(np.complex128)[:, 0]
-    return plane, rings.astype(np.int64) - np.arange(len(rings)), parts.astype(np.int64)
-
-
-def _among(points: Complex, corners: Float) -> Bool:
-    """Which points are among the corners, bit by bit."""
-    one, other = points.view(np.int64).reshape(-1, 2), np.ascontiguousarray(corners).view(np.int64)
-    return np.isin(one[:, 0] * 0x1F3D5B79 + one[:, 1], other[:, 0] * 0x1F3D5B79 + other[:, 1])
-
-
-def _rolled(rings: Int, shift: Int) -> Int:
-    """Indices that turn each ring by its shift."""
-    ring = np.repeat(np.arange(len(shift)), np.diff(rings))
-    local = np.arange(rings[-1]) - rings[ring]
-    return rings[ring] + (local + shift[ring]) % np.diff(rings)[ring]
-
-
-def _firsts(flags: Bool, rings: Int) -> Int:
-    """Place in its ring of the first flag of each ring; 0 where there is none."""
-    where = np.flatnonzero(flags)
-    first = np.append(where, rings[-1])[np.searchsorted(where, rings[:-1])]
-    return np.where(first < rings[1:], first - rings[:-1], 0)
-
-
-def _from_corners(points: Complex, rings: Int, corner: Bool) -> tuple[Complex, Bool]:
-    """Rings turned so that each starts with a corner."""
-    index = _rolled(rings, _firsts(corner, rings))
-    corner = corner[index]
-    corner[rings[:-1]] = True
-    return points[index], corner
-
-
-def _sides(points: Complex, rings: Int) -> Complex:
-    """Vectors from each point to the next of its ring."""
-    following: Complex = np.r_[points[1:], points[:1]]
-    following[rings[1:] - 1] = points[rings[:-1]]
-    return following - points
-
-
-def _directions(points: Complex, corner: Int, rings: Int, parts: Int) -> Float:
+def _directions(contours: Contours) -> Float:
     """Main direction of each building, radians: the mean over its walls modulo a right angle, by squared length."""
-    walls = _sides(points[corner], np.searchsorted(corner, rings))
-    length = np.abs(walls)
-    fourfold = length**2 * (walls / np.where(length > 0, length, 1)) ** 4
-    return np.asarray(np.angle(np.add.reduceat(fourfold, np.searchsorted(corner, rings[parts[:-1]]))) / 4)
+    spans = contours.spans()
+    length = np.abs(spans)
+    fourfold = length**2 * (spans / np.where(length > 0, length, 1)) ** 4
+    return np.asarray(np.angle(np.add.reduceat(fourfold, contours.walls[contours.parts[:-1]])) / 4)
 
 
-def _walls(points: Complex, corner: Bool, rings: Int) -> _Walls:
-    """Walls between corners; the middle of a wall decides its offset."""
-    starts = np.flatnonzero(corner)
-    counts = np.diff(np.append(starts, len(points)))
-    sides = _sides(points, rings)
-    length = np.abs(sides)
-    middle = points + sides / 2
-    ticks = np.rint(length * TICKS).astype(np.int64)
-    ends = np.cumsum(ticks)
-    begin = (ends - ticks)[starts]
-    whole = np.add.reduceat(ticks, starts)
-    along = (ends - ticks / 2 - np.repeat(begin, counts)) / np.maximum(np.repeat(whole, counts), 1)
-    # ^ running sums of integers, so that the buildings before a wall leave no trace in its last bits
-    weight = length * along * (1 - along) + 1e-12
-    mean = np.add.reduceat(middle * weight, starts) / np.add.reduceat(weight, starts)
-    span = np.add.reduceat(sides, starts)
+def _walls(contours: Contours) -> _Walls:
+    """Walls on the axes; the middle of a wall decides its offset."""
+    mean, span = contours.means(*contours.middles()), contours.spans()
     upright = np.abs(span.imag) > np.abs(span.real)
     extent = np.where(upright, span.imag, span.real)
     offset = np.where(upright, mean.real, mean.imag)
-    return _Walls(np.searchsorted(starts, rings), upright, offset, extent, np.abs(extent) + 1e-9)
+    return _Walls(contours.walls, upright, offset, extent, np.abs(extent) + 1e-9)
 
 
 def _alternate(walls: _Walls) -> _Walls:
     """Walls that follow each other on one axis become one."""
     change = walls.upright != walls.upright[walls.preceding]
-    walls = walls.take(_rolled(walls.rings, _firsts(change, walls.rings)), walls.rings)
+    walls = walls.take(rolled(walls.rings, firsts(change, walls.rings)), walls.rings)
     change = walls.upright != walls.upright[walls.preceding]
     change[walls.rings[:-1]] = True
     return walls.merged(np.cumsum(change), walls.rings)
