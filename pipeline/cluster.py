@@ -41,6 +41,8 @@ SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    # A killed worker is started again, which takes a slow disk far longer than the 15 s after which Dask would give it up.
+    "distributed.deploy.lost-worker-timeout": "10 minutes",
     # No pages over HTTP: they show paths and names to whoever can reach the port.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],

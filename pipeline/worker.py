@@ -1,5 +1,6 @@
 """Loaded by every worker process before its first task (Dask's ``preload``)."""
 
+import importlib
 import os
 import signal
 import threading
@@ -10,14 +11,16 @@ GPUS = "SEAMLESS_FOOTPRINTS_GPUS"
 
 
 def dask_setup(worker: Any) -> None:
-    """Called by Dask with the new worker: give it its GPU, ignore Ctrl-C, and import ahead."""
+    """Called by Dask with the new worker: give it its GPU, leave signals to the driver, import ahead."""
     devices = os.environ.get(GPUS, "").split(",")
     if devices != [""]:
         number = int(str(worker.name).rsplit("-", 1)[-1])
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-    if threading.current_thread() is threading.main_thread():
-        # Ctrl-C in a terminal reaches the whole process group; the driver alone decides when its workers end.
+    if worker.nanny and threading.current_thread() is threading.main_thread():
+        # Ctrl-C in a terminal and a batch system's SIGTERM reach the whole process group. The driver alone decides when its
+        # workers end: it tells their nannies, who ask, and kill what does not answer.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_warm, daemon=True).start()
 
 

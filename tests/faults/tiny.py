@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import imagery
 import numpy as np
+import psutil
 import torch
 import yaml
 from affine import Affine
@@ -168,3 +170,42 @@ def zygote(scratch: Path) -> Iterator[Zygote]:
         process.stdin.close()
 
 
+
+
+def wait_until(ready: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 120) -> None:
+    """Wait for something that a run does; it must still run then."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, f"the run ended too early: {process.communicate()}"
+        assert time.monotonic() < deadline, "the run takes too long"
+        time.sleep(0.01)
+
+
+def journalled(output: Path, stage: str = "samples") -> set[str]:
+    """Blocks that the journal holds as done."""
+    try:
+        lines = (output / ".work/journal.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return set()
+    done: set[str] = set()
+    for line in lines[1:]:
+        facts = json.loads(line[9:])
+        if facts["stage"] == stage:
+            (done.discard if facts.get("undone") else done.add)(facts["block"])
+    return done
+
+
+def shards(output: Path) -> set[str]:
+    """Blocks that the unfinished store holds."""
+    chunks = output / ".work/probability.zarr/probability/c"
+    return {f"{path.parent.name}-{path.name}" for path in chunks.glob("*/*") if path.name.isdigit()}
+
+
+def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The processes that a run has started."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """Its worker processes."""
+    return [child for child in family(process) if any("spawn_main" in part for part in child.cmdline())]
