@@ -27,6 +27,22 @@ def memory() -> int:
     return min(total, int(limit)) if limit.isdigit() else total
 
 
+def peak_memory() -> int | None:
+    """Bytes that this process and those below it held, each at its own peak; None where that is not known."""
+    own = psutil.Process()
+    peaks = [_peak(process.pid) for process in (own, *own.children(recursive=True))]
+    return sum(peaks) or None
+
+
+def _peak(process: int) -> int:
+    """Peak resident memory of a process (``VmHWM`` of Linux), B; 0 where it is not known."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")), 0)
+
+
 def disk_free(folder: Path) -> int:
     """Bytes free on the disk that holds, or will hold, ``folder``."""
     while not folder.exists():

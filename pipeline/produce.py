@@ -71,7 +71,8 @@ class Production:
         ledger = self._compute(made, journal, crew)
         seams = seam_error(made, crew)
         rows = self._footprints(made, ledger, crew)
-        facts = {"resumed_blocks": resumed, "seam_error": seams, "seconds": self._seconds(began)}
+        measured = {"seconds": self._seconds(began), "peak_memory": machine.peak_memory()}
+        facts = {"resumed_blocks": resumed, "seam_error": seams, **measured}
         return Publication(self, made, journal, ledger).publish(rows, facts)
 
     def _open(self, made: Plan) -> Journal:

@@ -75,8 +75,8 @@ def _compared(plan: Plan, content: Mapping[str, Any], journal: Journal) -> list[
         ("pixels with a probability", f"up to {need.wanted:,}", f"{pixels['predicted']:,}"),
         ("disk", f"up to {size(need.disk)}", size(_stored(content, journal))),
     ]
-    if "peak_memory" in content:
-        rows.append(("memory, all processes", f"up to {size(need.ram)}", size(content["peak_memory"])))
+    if content.get("peak_memory"):
+        rows.append(("memory on this machine", f"up to {size(need.ram)}", size(content["peak_memory"])))
     return rows
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pipeline import page
+from pipeline import machine, page
 from pipeline.footprints.finish import SCHEMA
 from pipeline.footprints.shaping import Shaping
 from pipeline.journal import SAMPLES, Journal
@@ -116,6 +117,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
         "fingerprint": {"weights": "ab" * 32, "licence": HOSTILE, "scenes": [["a.tif", "0", 0, 960, 0, 960]]},
         "versions": {"seamless-footprints": "0.1.0", "python": "3.11"},
         "threshold": 77 / 254, "seam_error": 0.0, "began": "2026-01-01T00:00:00Z", "files": {},
+        "peak_memory": 3 << 29,
     }  # fmt: skip
     yield Run(plan, content, journal, [batch(shapes[:2], [0.9, 0.55]), batch([], []), batch(shapes[2:], [1.0])])
     journal.close()
@@ -247,6 +249,26 @@ def test_one_is_a_confidence() -> None:
 @pytest.mark.parametrize(("count", "text"), [(0, "0.0 MiB"), (3 << 19, "1.5 MiB"), (5 << 29, "2.50 GiB")])
 def test_sizes_are_for_people(count: int, text: str) -> None:
     assert facts.size(count) == text
+
+
+def test_the_plan_stands_beside_what_came_of_it(run: Run) -> None:
+    compared = facts.of(run.plan, run.content, run.journal).compared
+    rows = {name: (planned, actual) for name, planned, actual in compared}
+    assert rows["blocks"] == ("8", "7")
+    assert rows["disk"] == ("up to 16.0 MiB", "7.0 MiB")
+    assert rows["memory on this machine"] == ("up to 2.00 GiB", "1.50 GiB")
+
+
+def test_peak_memory_counts_what_was_held_and_given_back() -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system does not tell the peak of a process")
+    before = machine.peak_memory() or 0
+    code = "import sys; block = bytearray(300 << 20); del block; print(1, flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert (machine.peak_memory() or 0) - before > 290 << 20
+        child.communicate()
 
 
 DRIVE = """
