@@ -20,7 +20,10 @@ from models import checkpoints
 from models.predictor import Predictor
 from models.weights import describe
 from pipeline.train import main
-from pipeline.training.session import Session
+from pipeline.training.processes import Processes
+from pipeline.training.session import Session, build
+from pipeline.training.settings import NetworkChoice, Training
+from pipeline.yamlmodel import load_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 SMALL = ["network.options.filters=2", "recipe.epochs=1", "recipe.steps=2", "recipe.batch=2", "recipe.crop=[32]"]
@@ -154,3 +157,51 @@ def test_two_processes_train_as_one(root: Path, settings_file: Path, tmp_path: P
     done = subprocess.run(command, cwd=CONFIGS.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert describe(tmp_path / "out" / "weights.safetensors").scores
+
+
+def test_classes_train_on_a_voc_folder(root: Path, settings_file: Path, tmp_path: Path) -> None:
+    """Three classes by a softmax, void left out, cross entropy with Dice; scored by the mean over the classes."""
+    text = settings_file.read_text().replace("kind: inria, folder", "kind: voc, folder").replace("/inria}", "/voc}")
+    settings_file.write_text(text + "loss: {name: dice-cross-entropy}\n")
+    changed = overrides("network.options.num_classes=3", "recipe.epochs=1", "recipe.steps=2")
+    assert main([str(settings_file), "--quiet", *changed]) == 0
+    weights = describe(tmp_path / "out" / "weights.safetensors")
+    assert len(weights.classes) == 3
+    logits = checkpoints.load(weights.path)(torch.zeros(1, 3, 32, 32))
+    assert logits.shape == (1, 3, 32, 32)
+
+
+def test_data_of_every_kind_train_together(root: Path, settings_file: Path, tmp_path: Path) -> None:
+    data = f"""
+  chips: {{kind: masks, images: "{root}/chips/*.tif", labels: {root}/chips, suffix: _mask}}
+  vectors: {{kind: footprints, images: {root}/inria/images/austin1.tif, labels: {root}/footprints.geojson, share: 0.5}}
+  drawn: {{kind: rendered, scenes: 1, size: 96}}
+network:"""
+    settings_file.write_text(settings_file.read_text().replace("\nnetwork:", data, 1))
+    changed = overrides("recipe.epochs=1", "recipe.steps=2", "recipe.workers=1")
+    assert main([str(settings_file), "--quiet", *changed]) == 0
+    assert "chips, vectors, drawn" in describe(tmp_path / "out" / "weights.safetensors").training_data
+
+
+@pytest.mark.parametrize("start", ["encoder", "checkpoint"])
+def test_a_training_starts_from_other_weights(trained: Path, start: str) -> None:
+    """From the encoder alone, or from the whole network, as the paper does with Carvana."""
+    torch.manual_seed(5)
+    weights = trained / "weights.safetensors"
+    network = build(NetworkChoice(options={"filters": 2}, start=start, weights=weights))
+    source = checkpoints.load(weights)
+    assert torch.equal(network.encoder[0].weight, source.encoder[0].weight)
+    assert torch.equal(network.final.weight, source.final.weight) == (start == "checkpoint")
+
+
+def test_a_frozen_encoder_stays_as_it_is(root: Path, settings_file: Path, tmp_path: Path) -> None:
+    changed = overrides("network.freeze_encoder=trainable", "recipe.epochs=1", "recipe.steps=1", "recipe.crop=[32]")
+    settings = load_model(settings_file, changed[1::2], Training)
+    session = Session(settings, Processes())
+    session.pace.start(0)
+    before = {name: value.clone() for name, value in session.network.named_parameters()}
+    session.step(torch.rand(2, 3, 32, 32), torch.randint(2, (2, 32, 32), dtype=torch.uint8))
+    moved = {name for name, value in session.network.named_parameters() if not torch.equal(before[name], value)}
+    kernels = {name for name, value in before.items() if name.startswith("encoder") and value.ndim == 4}
+    assert not moved & kernels
+    assert any(name.startswith("dec1") for name in moved)
