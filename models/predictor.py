@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,25 @@ SAMPLE_MAX = 254
 PATCH_BYTES = {"cpu": 48 << 20, "cuda": 2 << 30}
 # ^ Features of one patch. CPU: of 16, 48 and 96 MiB, 48 was fastest on Zen 4 with 32 MiB of shared cache (about half of
 # the sum is alive at a time). CUDA: enough work per launch to fill any GPU, and tensors far below 2³¹ elements.
+
+
+WORKSPACE = {"cpu": 256 << 20, "cuda": 3 << 30}
+# ^ What one tile takes beside held layers: features of a patch, the library's scratch and code, fragments.
+# CPU: see docs/performance.md. CUDA: the features of a patch and 1 GiB, until it is measured on a device.
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Memory that predicting takes on the device, beside the input."""
+
+    fixed: int
+    """For any tile, weights included, B."""
+    per_pixel: float
+    """For each pixel of the tile, B."""
+
+    def bytes(self, pixels: int) -> int:
+        """For a tile of so many pixels, B."""
+        return self.fixed + int(self.per_pixel * pixels)
 
 
 class DeviceMemoryError(MemoryError):
@@ -61,6 +81,14 @@ class Predictor:
         network = _channels_last(network.eval().to(self.device, self.dtype))
         self.copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self.patchwork = Patchwork(network, PATCH_BYTES[self.device.type])
+
+    @property
+    def need(self) -> Need:
+        """What a tile takes: the layers held, by the network's own graph, the result, and in d4 the mean's parts."""
+        weights = sum(tensor.nbytes for tensor in self.patchwork.graph.network.state_dict().values())
+        turned = 0 if self.turns == 1 else 3 + 3 * 4  # a turned image; in fp32 the sum, a part, and it turned back
+        result = 4  # at most: probabilities in fp32
+        return Need(weights + WORKSPACE[self.device.type], self.patchwork.held_bytes + turned + result)
 
     def upload(self, rgb: Image) -> Tensor:
         """(H, W, 3) uint8 RGB on the device, for ``samples``; a thread that reads ahead may call it meanwhile.

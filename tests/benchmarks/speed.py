@@ -1,0 +1,159 @@
+"""Whole runs against the script written by hand, and against the network alone, turn by turn in one go.
+
+python -m tests.benchmarks.speed [--network contrast|ternausnet11] [--weights FILE] [--side 5000] [--repeat 5]
+
+Wall time means something on a quiet machine only; processor time, summed over all processes, also on a busy one.
+"""
+
+import argparse
+import os
+import runpy
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+NULL = Path(__file__).parent / "null_network"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a command took."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Processor seconds of all its processes."""
+    peak: int
+    """Most resident memory of all its processes together, B."""
+
+
+def run(*command: str) -> Cost:
+    """Run a command in the project's root, watching all its processes."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(NULL)])
+    started = time.perf_counter()
+    process = psutil.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.DEVNULL)
+    seconds: dict[int, float] = {}
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, watch(process, seconds))
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return Cost(time.perf_counter() - started, sum(seconds.values()), peak)
+
+
+def watch(process: psutil.Process, seconds: dict[int, float]) -> int:
+    """Note the processor time of a process and its descendants; their resident memory together, B."""
+    resident = 0
+    try:
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    for member in family:
+        try:
+            with member.oneshot():
+                times = member.cpu_times()
+                seconds[member.pid] = times.user + times.system
+                resident += member.memory_info().rss
+        except psutil.NoSuchProcess:  # it ended between the two calls
+            continue
+    return resident
+
+
+def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path, Path]:
+    """A scene, weights and a region.yaml."""
+    sys.path.append(str(ROOT / "tests"))
+    runpy.run_path(str(NULL / "sitecustomize.py"))
+    from small import texture, write_region, write_scene  # noqa: PLC0415
+
+    from models import checkpoints  # noqa: PLC0415
+    from models.catalogue import build  # noqa: PLC0415
+    from models.weights import Weights  # noqa: PLC0415
+
+    weights = options.weights
+    if weights is None:
+        weights = folder / "weights.safetensors"
+        checkpoints.save(build(options.network), weights, Weights(network=options.network, threshold=0.5))
+    scene = write_scene(folder / "scene.tif", texture((options.side, options.side)))
+    region = write_region(folder, weights, ["scene.tif"], inference={"precision": options.precision, "device": "cpu"})
+    return scene, weights.resolve(), region
+
+
+def network_alone(scene: Path, weights: Path, precision: str) -> str:
+    """A program that reads a scene and prints the processor and wall seconds of the network on exactly its pixels."""
+    return f"""
+import time, numpy, rasterio
+from models.checkpoints import load
+from models.predictor import Predictor
+from models.weights import describe
+rgb = numpy.moveaxis(rasterio.open({str(scene)!r}).read(), 0, -1)
+weights = describe({str(weights)!r})
+predictor = Predictor(load({str(weights)!r}, weights.network), weights, "cpu", {precision!r})
+sides = [(0, -side % predictor.patchwork.graph.stride) for side in rgb.shape[:2]]
+rgb = numpy.ascontiguousarray(numpy.pad(rgb, (*sides, (0, 0)), mode="reflect"))
+predictor.samples(rgb[:256, :256])
+wall, cpu = time.perf_counter(), time.process_time()
+predictor.samples(rgb)
+print(time.perf_counter() - wall, time.process_time() - cpu)
+"""
+
+
+def alone(scene: Path, weights: Path, precision: str) -> Cost:
+    """The network without anything around it."""
+    command = [sys.executable, "-c", network_alone(scene, weights, precision)]
+    path = os.pathsep.join([str(ROOT), str(NULL)])
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, check=True, stdout=subprocess.PIPE)
+    wall, cpu = map(float, done.stdout.split())
+    return Cost(wall, cpu, 0)
+
+
+def table(costs: dict[str, list[Cost]]) -> None:
+    """Medians, and the median of the ratios to the pipeline within each turn."""
+    print(f"{'':16}{'wall s':>9}{'CPU s':>9}{'peak MiB':>10}{'wall ÷ ours':>13}{'CPU ÷ ours':>12}")
+    for name, turns in costs.items():
+        pairs = list(zip(turns, costs["pipeline.run"], strict=True))
+        wall, cpu, peak = (statistics.median(getattr(cost, key) for cost in turns) for key in ("wall", "cpu", "peak"))
+        ratios = [statistics.median(getattr(a, key) / getattr(b, key) for a, b in pairs) for key in ("wall", "cpu")]
+        print(f"{name:16}{wall:9.1f}{cpu:9.1f}{peak / 2**20:10.0f}{ratios[0]:13.2f}{ratios[1]:12.2f}", flush=True)
+
+
+def main() -> None:
+    """Take turns and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="contrast")
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--side", type=int, default=5000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scene, weights, region = prepare(Path(folder), options)
+        ours = [sys.executable, "-m", "pipeline.run", str(region), "--quiet", "--overwrite"]
+        ours += ["--set", f"model.name={options.network}"]
+        ours += [word for key in options.set for word in ("--set", key)]
+        gpkg = str(Path(folder) / "by_hand.gpkg")
+        hand = [sys.executable, "-m", "tests.benchmarks.by_hand", str(scene), str(weights), gpkg]
+        contestants: dict[str, Callable[[], Cost]] = {
+            "pipeline.run": lambda: run(*ours),
+            "by hand": lambda: run(*hand),
+            "network alone": lambda: alone(scene, weights, options.precision),
+        }
+        costs: dict[str, list[Cost]] = {name: [] for name in contestants}
+        for _ in range(options.repeat):
+            for name, contestant in contestants.items():
+                costs[name].append(contestant())
+        print(f"{options.network}, {options.precision}, {options.side}² px, median of {options.repeat}")
+        table(costs)
+
+
+if __name__ == "__main__":
+    main()
