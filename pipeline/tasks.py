@@ -262,7 +262,9 @@ def finish(sources: weld.Sources) -> Written:
     paths = {block: plan.outline_path(block) for block in (sources.block, *sources.beside)}
     scenes = tuple(scene.name for scene in plan.mosaic.scenes)
     frame = Frame(plan.mosaic.affine, plan.mosaic.crs, scenes)
-    files = finishing.Files(paths, plan.welded)
+    files = finishing.Files(
+        paths, plan.welded, lambda window: store.read(plan.probabilities, window.clip(plan.grid.shape))
+    )
     batch = finishing.finish(sources, files, frame, plan.shaping)
     path = plan.footprint_path(sources.block)
     path.parent.mkdir(parents=True, exist_ok=True)
