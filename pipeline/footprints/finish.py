@@ -13,6 +13,7 @@ from pipeline import durable
 from pipeline.footprints import forms, split, weld
 from pipeline.footprints.forms import Lots
 from pipeline.footprints.ground import Frame
+from pipeline.footprints.marching import NO_DATA
 from pipeline.footprints.shaping import Shaping
 from pipeline.footprints.tables import Buildings, Float, Outlines, Polygons
 from tiling.grid import BlockIndex, Span, Window
@@ -34,7 +35,7 @@ SAMPLE_MAX = 254
 
 
 Read = Callable[[Window], NDArray[np.uint8]]
-"""Samples of a window within the mosaic, uint8 (h, w)."""
+"""Samples of the part of a window that lies within the mosaic, uint8 (h, w)."""
 REACH = 16
 """px: further than any form of a building strays from its contour."""
 
@@ -109,8 +110,10 @@ def _centres(buildings: Buildings) -> Float:
 
 def _divide(buildings: Buildings, read: Read | None, frame: Frame, shaping: Shaping) -> Lots:
     """Buildings that touch, separated, when that is wanted."""
-    if read is None or not shaping.split:
+    if not shaping.split:
         return Lots(buildings, np.arange(len(buildings) + 1))
+    if read is None:
+        raise ValueError("dividing buildings needs their samples: Files.read")
     least = shaping.min_area / frame.metres(_centres(buildings)).prod(axis=1)
     tables = []
     for index, polygon in enumerate(buildings.polygons):
@@ -142,14 +145,17 @@ def _rows(buildings: Buildings, polygons: Polygons, frame: Frame, least: float) 
 
 
 def _lot(polygon: shapely.Polygon, read: Read, scene: int) -> split.Lot | None:
-    """A building with the samples of its box; None when it is too large to be one."""
+    """A building with the samples of its box and a margin; None when it is too large to be one."""
     west, north, east, south = (int(np.floor(bound)) for bound in polygon.bounds)
-    rows = Span(max(north - split.MARGIN, 0), south + 1 + split.MARGIN)
-    cols = Span(max(west - split.MARGIN, 0), east + 1 + split.MARGIN)
+    rows = Span(north - split.MARGIN, south + 1 + split.MARGIN)
+    cols = Span(west - split.MARGIN, east + 1 + split.MARGIN)
     if len(rows) * len(cols) > split.LARGEST:
         return None
-    samples = read(Window(rows, cols))
-    return split.Lot(polygon, samples, (rows.start, cols.start), scene)
+    samples = read(Window(Span(max(rows.start, 0), rows.stop), Span(max(cols.start, 0), cols.stop)))
+    before = max(-rows.start, 0), max(-cols.start, 0)
+    after = len(rows) - before[0] - samples.shape[0], len(cols) - before[1] - samples.shape[1]
+    padded = np.pad(samples, list(zip(before, after, strict=True)), constant_values=NO_DATA)
+    return split.Lot(polygon, padded, (rows.start, cols.start), scene)
 
 
 def save(batch: pa.RecordBatch, path: Path) -> None:

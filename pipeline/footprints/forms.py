@@ -18,6 +18,8 @@ from pipeline.footprints.tables import Bool, Buildings, Float, Int, Polygons
 
 LARGEST = 50_000
 """Vertices of a contour from which it is taken as it is: no building has so many, but streets of them do."""
+STAND_IN = shapely.box(0, 0, 1, 1)
+"""Shaped in place of a huge polygon, and then forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,10 @@ class Lots:
 def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
     """The parts' polygons from the contour on: without small courtyards, simplified, squared."""
     raw = lots.parts.polygons
-    filled = _fill(raw, metres, shaping.min_hole)
+    huge = shapely.get_num_coordinates(raw) > LARGEST
+    shaped = raw.copy()
+    shaped[huge] = STAND_IN
+    filled = _fill(shaped, metres, shaping.min_hole)
     single = (np.diff(lots.first) == 1)[lots.owner]
     ground = _scaled(filled, metres)
     forms = [raw, filled]
@@ -68,7 +73,6 @@ def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
         for of_lot in lots.divided():
             squared[of_lot] = square_parts(ground[of_lot], simple[of_lot], shaping.simplify)
         forms.append(_scaled(squared, 1 / metres))
-    huge = shapely.get_num_coordinates(raw) > LARGEST
     return [np.where(huge, raw, form) for form in forms]
 
 

@@ -152,6 +152,28 @@ def test_the_border_and_no_data_are_edges(tmp_path):
     assert sorted(table["on_edge"].to_pylist()) == [False, True, True]
 
 
+def test_divided_buildings_know_which_part_is_at_the_edge(tmp_path):
+    samples = box((0, 30), (20, 60))
+    samples[0:30, 39:41] = 130
+    table = finished(samples, (64, 64), Shaping(127, split=True), tmp_path)
+    assert table["on_edge"].to_pylist() == [True, True]
+    samples = box((20, 60), (0, 40))
+    samples[39:41, 0:40] = 130
+    samples[20:24, 0:40] = 255
+    samples[20:60, 0:4] = 0
+    table = finished(samples, (64, 64), Shaping(127, split=True), tmp_path)
+    assert table["on_edge"].to_pylist() == [True, False]
+
+
+def test_dividing_without_samples_is_refused(tmp_path):
+    samples = box((5, 30), (20, 60))
+    paths = saved(samples, grid(samples.shape, samples.shape), 127, tmp_path)
+    (block,), index = paths, weld.weld(paths.items(), tmp_path / "welded.arrow")
+    files = finish.Files(paths, tmp_path / "welded.arrow")
+    with pytest.raises(ValueError, match=r"Files\.read"):
+        finish.finish(index.sources(block), files, FRAME, Shaping(127, split=True))
+
+
 def test_nothing_gives_an_empty_batch(tmp_path):
     table = finished(np.zeros((50, 50), np.uint8), (30, 30), Shaping(127), tmp_path)
     assert table.num_rows == 0
