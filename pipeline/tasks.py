@@ -260,10 +260,10 @@ def finish(sources: weld.Sources) -> Written:
     started = time.perf_counter()
     plan = current()
     paths = {block: plan.outline_path(block) for block in (sources.block, *sources.beside)}
-    scenes = tuple(scene.name for scene in plan.mosaic.scenes)
+    scenes, shape = tuple(scene.name for scene in plan.mosaic.scenes), plan.mosaic.shape
     frame = Frame(plan.mosaic.affine, plan.mosaic.crs, scenes)
     files = finishing.Files(
-        paths, plan.welded, lambda window: store.read(plan.probabilities, window.clip(plan.grid.shape))
+        paths, plan.welded, lambda window: store.read(plan.probabilities, window.clip(shape), plan.grid)
     )
     batch = finishing.finish(sources, files, frame, plan.shaping)
     path = plan.footprint_path(sources.block)
