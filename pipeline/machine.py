@@ -11,6 +11,11 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
+
+
 def cores() -> int:
     """Processor cores that this process may use (affinity and cgroup quota counted in)."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

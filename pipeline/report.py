@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pipeline.compute import Ledger
 from pipeline.journal import SAMPLES, Journal, Seal
-from pipeline.machine import GIB
+from pipeline.machine import size
 from pipeline.plan import Plan
 from pipeline.store import SAMPLE_MAX
 
@@ -46,15 +46,15 @@ def plan_facts(plan: Plan) -> dict[str, str]:
     return {
         "region": plan.name,
         "mosaic": f"{rows} × {cols} px, {len(plan.mosaic.scenes)} scenes",
-        "blocks": f"{int(plan.active.sum())} of {len(grid)}, {grid.rows.block} × {grid.cols.block} px each",
+        "blocks": f"{int(plan.active.sum())} of {len(grid)} to look at, {grid.rows.block} × {grid.cols.block} px each",
         "tile": f"{need.tile[0]} × {need.tile[1]} px, halo {grid.rows.before} before and {grid.rows.after} after",
         "network": f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}",
-        "computed": f"{need.computed / 1e6:.1f} Mpx for {need.wanted / 1e6:.1f} Mpx wanted ({ratio:.2f})",
+        "computed": f"{need.computed / 1e6:.1f} Mpx for {need.wanted / 1e6:.1f} Mpx wanted ({ratio:.2f} for each one)",
         "threshold": f"{plan.shaping.level / SAMPLE_MAX:.3f}",
         "workers": str(need.workers),
-        "memory": f"{need.ram / GIB:.1f} GiB at most, all processes",
-        "device memory": f"{need.device / GIB:.1f} GiB a worker",
-        "disk": f"{need.disk / GIB:.2f} GiB at most",
+        "memory": f"{size(need.ram)} at most, all processes",
+        "device memory": f"{size(need.device)} a worker{', part of the memory' * (engine.device == 'cpu')}",
+        "disk": f"{size(need.disk)} at most",
         "output": str(plan.output),
     }
 

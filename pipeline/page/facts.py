@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.journal import SAMPLES, Journal
-from pipeline.machine import GIB, MIB
+from pipeline.machine import size
 from pipeline.plan import Plan
 
 STAGES = ("read", "infer", "store", "outline", "finish")
@@ -85,11 +85,6 @@ def _stored(content: Mapping[str, Any], journal: Journal) -> int:
     seals: Iterable[Mapping[str, int] | None] = (line["seal"] for line in journal.facts(SAMPLES))
     files: int = sum(seal["size"] for seal in content.get("files", {}).values())
     return files + sum(seal["size"] for seal in seals if seal)
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
 
 
 def _origin(plan: Plan, content: Mapping[str, Any]) -> list[tuple[str, str]]:

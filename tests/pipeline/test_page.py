@@ -248,7 +248,7 @@ def test_one_is_a_confidence() -> None:
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0.0 MiB"), (3 << 19, "1.5 MiB"), (5 << 29, "2.50 GiB")])
 def test_sizes_are_for_people(count: int, text: str) -> None:
-    assert facts.size(count) == text
+    assert machine.size(count) == text
 
 
 def test_the_plan_stands_beside_what_came_of_it(run: Run) -> None:
