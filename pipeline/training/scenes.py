@@ -112,14 +112,16 @@ def footprints_in_pixels(vectors: Path, affine: Affine, crs: str, window: Window
     Raises:
         InputError: the file does not say what its CRS is.
     """
-    own = pyogrio.read_info(vectors)["crs"]
+    layer = str(pyogrio.list_layers(vectors)[0][0])  # a styled GeoPackage has a second one, of styles
+    own = pyogrio.read_info(vectors, layer=layer)["crs"]
     if not own:
         raise InputError(f"{vectors}: has no CRS, so that footprints cannot be placed")
     to_vectors = Transformer.from_crs(crs, own, always_xy=True)
     rows, cols = window.rows, window.cols
     corners = [affine @ corner for corner in product((cols.start, cols.stop), (rows.start, rows.stop))]
     (left, bottom), (right, top) = np.min(corners, 0), np.max(corners, 0)
-    found = pyogrio.raw.read(vectors, columns=[], bbox=to_vectors.transform_bounds(left, bottom, right, top))[2]
+    bounds = to_vectors.transform_bounds(left, bottom, right, top)
+    found = pyogrio.raw.read(vectors, layer=layer, columns=[], bbox=bounds)[2]
     to_pixels = ~affine
 
     def placed(points: NDArray[np.float64]) -> NDArray[np.float64]:

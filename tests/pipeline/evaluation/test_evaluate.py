@@ -67,7 +67,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         window = grid.window(block)
         part = samples[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
         store.write_block(folder / "probability.zarr", grid, block, part)
-    polygons(BOXES[:2], SHIFT).to_file(folder / "footprints.gpkg", layer="footprints")
+    for layer in ("footprints", "styles"):
+        polygons(BOXES[:2], SHIFT).to_file(folder / "footprints.gpkg", layer=layer)
     scenes = [["town1.tif", "", 0, 80, 0, SIDE], ["town2.tif", "", 80, SIDE, 0, SIDE]]
     run = {"name": "towns", "status": "done", "threshold": 0.5, "fingerprint": {"scenes": scenes}}
     (folder / "run.json").write_text(json.dumps(run))
