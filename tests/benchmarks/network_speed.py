@@ -1,6 +1,6 @@
 """A network in patches against whole layers: processor time and peak memory, turn by turn in one go.
 
-python -m tests.benchmarks.network_speed [--network ternausnet11] [--height 1024] [--width 1024] [--repeat 5] [--threads 1]
+python -m tests.benchmarks.network_speed [--network ternausnet11] [--height 1024] [--width 1024] [--repeat 5]
 
 With one thread, processor time is not disturbed by what else runs; the cache is.
 """

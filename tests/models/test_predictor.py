@@ -1,6 +1,7 @@
 """The predictor against the plain fp32 forward pass, and tiles against the whole image."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from models import predictor as module
 from models.layers import ConvRelu, bilinear
+from models.memory import trim
 from models.predictor import DeviceMemoryError, NotFiniteError, Predictor
 from models.reach import reach
 from models.ternausnet import TernausNet11
@@ -180,6 +182,26 @@ def test_out_of_memory_names_the_tile_and_leaves_nothing_behind(predictor: Predi
     assert np.array_equal(predictor.samples(rgb), expected)
 
 
+@pytest.mark.parametrize(("tta", "side"), [("none", 2048), ("d4", 1024)])
+def test_memory_stays_within_what_is_said_to_be_needed(network: nn.Module, tta: str, side: int) -> None:
+    predictor, rgb = Predictor(network, WEIGHTS, tta=tta), image(side, side)
+    predictor.samples(rgb[:64, :64])  # the library's code is loaded and compiled
+    trim()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the high-water mark starts anew
+    except OSError:
+        pytest.skip("the kernel does not reset a process's peak memory")
+    before = status("VmRSS")
+    predictor.samples(rgb)
+    grown, held = status("VmHWM") - before, predictor.need.per_pixel * side * side
+    assert 0.7 * held <= grown <= predictor.need.bytes(side * side)
+
+
+def status(key: str) -> int:
+    """An entry of this process's status, B."""
+    return int(Path("/proc/self/status").read_text(encoding="ascii").split(f"{key}:")[1].split()[0]) << 10
+
+
 @contextmanager
 def address_space(spare: int) -> Iterator[None]:
     """Only ``spare`` bytes more than now can be mapped."""
@@ -191,3 +213,33 @@ def address_space(spare: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+class TestCuda:
+    @pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("bf16", 0.05), ("fp16", 0.02)])
+    def test_equals_the_cpu(self, precision: str, limit: float) -> None:
+        network, rgb = lively(SmallUNet()), image(256, 320)
+        expected = plain(network, rgb)
+        found = Predictor(network, WEIGHTS, "cuda", precision).probabilities(rgb)
+        assert np.abs(found - expected).max() <= limit
+
+    def test_uploads_in_another_thread_change_nothing(self) -> None:
+        predictor, images = (
+            Predictor(lively(SmallUNet()), WEIGHTS, "cuda"),
+            [image(256, 320, seed) for seed in range(8)],
+        )
+        with ThreadPoolExecutor(1) as reader:
+            ahead = list(reader.map(predictor.upload, images))
+        for rgb, pixels in zip(images, ahead, strict=True):
+            assert np.array_equal(predictor.samples(pixels), predictor.samples(rgb))
+
+    def test_a_tile_beyond_the_device_names_its_size(self) -> None:
+        predictor = Predictor(lively(SmallUNet()), WEIGHTS, "cuda")
+        torch.cuda.set_per_process_memory_fraction(0.001)
+        try:
+            with pytest.raises(DeviceMemoryError, match="4096 × 4096 px"):
+                predictor.samples(image(4096, 4096))
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
