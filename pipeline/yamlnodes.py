@@ -207,6 +207,7 @@ def override(document: Document, settings: Sequence[str], base: Path) -> list[st
 
 def _override(document: Document, setting: str, base: Path) -> None:
     name, equals, text = setting.partition("=")
+    setting = shortened(setting)  # as it is repeated below
     path = tuple(name.strip().split("."))
     if not equals or not all(path):
         raise InputError(f"--set {setting}: is not of the form key.path=value, e.g. tiles.size=1024")

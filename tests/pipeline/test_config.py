@@ -216,6 +216,10 @@ OVERRIDES = {
     "tiles.size=500": "--set tiles.size: 500 is not a multiple of 32; nearest are 480 and 512",
     "name.first=x": "--set name.first=x: name is not a section",
     "tiles.size=*a": "--set tiles.size=*a:1:1: alias *a is not accepted; write the value out",
+    "tiles=" + "a" * 5000: "--set tiles: '" + "a" * 59 + "…' is not a section of keys",
+    "tiles=x: " + "a" * 5000 + ": b": "--set tiles=x: "
+    + "a" * 50
+    + "…:1:5004 is not valid YAML: mapping values are not allowed in this context",
     "scenes=[": "--set scenes=[:2:1 is not valid YAML: did not find expected node content",
 }
 
