@@ -69,7 +69,7 @@ def write(scenes: str, path: Path) -> str:
     wrong = [_problems(_saved(path, _text(scenes, path, found, draft))) for draft in drafts]
     best = 0 if len(wrong[0]) <= len(wrong[1]) else 1
     _saved(path, _text(scenes, path, found, drafts[best]))
-    return _told(path, drafts[best], wrong[best])
+    return _told(path, _about(found), drafts[best], wrong[best])
 
 
 def _saved(path: Path, text: str) -> Path:
@@ -171,14 +171,20 @@ def _text(scenes: str, path: Path, found: Sequence[Facts], choices: Sequence[Cho
     sections = [_section(title, choices) for title in ("pixels", "grid")]
     return TEMPLATE.format(
         file=path.name,
-        schema=_relative(Path(config.__file__).parents[1] / "configs/region.schema.json", path),
-        about=f"{len(found):,} {'scene' if len(found) == 1 else 'scenes'}: {_about(found)}",
+        schema=_schema(path),
+        about=_about(found),
         name=_yaml(name),
         entries=_yaml(_entries(scenes, path, found)),
         output=_yaml(f"out/{name}"),
         sections="\n".join(sections),
         network=NETWORK,
     )
+
+
+def _schema(path: Path) -> str:
+    """The line by which editors find the schema, where it came with the project."""
+    schema = Path(config.__file__).parents[1] / "configs/region.schema.json"
+    return f"# yaml-language-server: $schema={_relative(schema, path)}\n" if schema.exists() else ""
 
 
 def _section(title: str, choices: Sequence[Choice]) -> str:
@@ -203,8 +209,7 @@ OTHERS = {
 }
 
 TEMPLATE = """\
-# yaml-language-server: $schema={schema}
-# {about}
+{schema}# {about}
 # Look first:  python -m pipeline.run {file} --dry-run      Then:  python -m pipeline.run {file}
 # Every key is described in docs/region.md; paths are relative to this file.
 name: {name}
@@ -230,10 +235,11 @@ def _about(found: Sequence[Facts]) -> str:
     """What the headers have in common, in one line; ``most`` where not all do."""
     first, metres = found[0], _metres(found[0])
     shapes = Counter(each.shape for each in found)
-    (height, width), number = shapes.most_common(1)[0]
-    size = f"{'' if number == len(found) else 'most '}{height} x {width} px"
+    (height, width), equal = shapes.most_common(1)[0]
+    size = f"{'' if equal == len(found) else 'most '}{height} x {width} px"
     ground = f", {metres:.3g} m a pixel" if metres else ""
-    return f"{size}, {first.count} bands of {first.dtype}{ground}, {_crs(first.crs)}"
+    number = f"{len(found):,} {'scene' if len(found) == 1 else 'scenes'}"
+    return f"{number}: {size}, {first.count} bands of {first.dtype}{ground}, {_crs(first.crs)}"
 
 
 def _crs(crs: CRS | None) -> str:
@@ -269,9 +275,9 @@ def _yaml(value: object) -> str:
     return text.strip().removeprefix("{x: ").removesuffix("}")
 
 
-def _told(path: Path, choices: Sequence[Choice], problems: Sequence[str]) -> str:
+def _told(path: Path, about: str, choices: Sequence[Choice], problems: Sequence[str]) -> str:
     """What was done, what is left to do, and what comes next."""
-    lines = [f"{path}: written; read it, it is short"]
+    lines = [f"{path}: written, for {about}"]
     lines += [f"  {choice.key}: {choice.value}  ({choice.reason})" for choice in choices if choice.reason]
     if problems:
         lines += ["a run would still refuse this:", *(f"  {problem}" for problem in problems)]
