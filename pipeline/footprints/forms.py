@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from pipeline.footprints import square
-from pipeline.footprints.party_walls import square_parts
+from pipeline.footprints.party_walls import simplify_parts, square_parts
 from pipeline.footprints.shaping import Shaping
 from pipeline.footprints.straighten import straighten
 from pipeline.footprints.tables import Bool, Buildings, Float, Int, Polygons
@@ -62,7 +62,7 @@ def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
     if shaping.simplify:
         simple = shapely.simplify(ground, shaping.simplify, preserve_topology=True)
         for of_lot in lots.divided():
-            simple[of_lot] = shapely.coverage_simplify(ground[of_lot], shaping.simplify)
+            simple[of_lot] = simplify_parts(ground[of_lot], shaping.simplify)
         fitted = simple.copy()
         fitted[single] = straighten(ground[single], simple[single], 2 * shaping.simplify)
         forms += [_scaled(simple, 1 / metres), _scaled(fitted, 1 / metres)]

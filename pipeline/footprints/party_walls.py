@@ -1,6 +1,7 @@
-"""Right-angled outlines for buildings that share walls: the whole is squared, then cut along straightened walls.
+"""Buildings that share walls, simplified and squared so that they share them afterwards: no overlap, no gap.
 
-Both sides of a cut are the same line, so shared walls stay shared, without overlap and without gap.
+Both sides of a wall are one line throughout: it is simplified once, or, when the outline of the whole is squared, the
+whole is cut along it, straightened.
 """
 
 import numpy as np
@@ -13,6 +14,21 @@ OVERLAP = 1.5
 """m by which a straightened wall is drawn out at both ends, to meet the squared outline and other walls."""
 LIKENESS = 0.8
 """Least intersection over union of a part and its squared form."""
+
+
+def simplify_parts(contours: Polygons, tolerance: float) -> Polygons:
+    """Simplify the parts of one building, each line between two meeting points of walls once.
+
+    Args:
+        contours: Polygons in metres that form a coverage.
+        tolerance: Douglas and Peucker's, m.
+    """
+    lines = shapely.get_parts(shapely.line_merge(shapely.union_all(shapely.boundary(contours))))
+    faces = shapely.get_parts(shapely.polygonize(shapely.simplify(lines, tolerance, preserve_topology=False)))
+    simple = _assembled(faces, contours)
+    if simple is not None and shapely.coverage_is_valid(simple):
+        return simple
+    return np.asarray(shapely.coverage_simplify(contours, tolerance))
 
 
 def square_parts(contours: Polygons, simple: Polygons, tolerance: float) -> Polygons:
@@ -71,8 +87,9 @@ def _faces(outline: shapely.Polygon, cuts: list[shapely.LineString]) -> Polygons
 def _assembled(faces: Polygons, simple: Polygons) -> Polygons | None:
     """The parts made of the faces that each overlaps most; None where one is lost, torn or unlike itself."""
     overlap = np.array([shapely.area(shapely.intersection(part, faces)) for part in simple])
-    owner = np.argmax(overlap, axis=0)
-    if len(np.unique(owner)) < len(simple):
+    owner = np.where(2 * overlap.max(axis=0) > shapely.area(faces), np.argmax(overlap, axis=0), len(simple))
+    # ^ a courtyard is a face of no part
+    if len(np.setdiff1d(np.arange(len(simple)), owner)):
         return None
     squared = np.array([shapely.coverage_union_all(faces[owner == part]) for part in range(len(simple))], dtype=object)
     common = shapely.area(shapely.intersection(squared, simple))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_square import blurred, corners, turned
 
 from pipeline.footprints import square
-from pipeline.footprints.party_walls import square_parts
+from pipeline.footprints.party_walls import simplify_parts, square_parts
 
 
 def partition(outline, cuts, angle, seed):
@@ -33,9 +33,10 @@ def test_random_terraces_keep_their_party_walls(widths, back, angle, seed):
     if back:  # the first house ends halfway: a T of two walls
         cuts.append([(-3, 9), (ends[1] + 0.5, 9)])
     contour, parts = partition(outline, cuts, angle, seed)
-    simple = np.asarray(shapely.coverage_simplify(parts, 0.3))
+    simple = simplify_parts(parts, 0.3)
     squared = square_parts(parts, simple, 0.3)
     assert len(squared) == len(widths) + back
+    assert max(shapely.hausdorff_distance(shapely.boundary(simple), shapely.boundary(parts))) <= 0.3 + 1e-9
     for found in (simple, squared):
         assert shapely.coverage_is_valid(found)
         assert shapely.is_valid(found).all()
@@ -49,6 +50,6 @@ def test_random_terraces_keep_their_party_walls(widths, back, angle, seed):
 
 def test_walls_that_are_not_square_are_left_as_they_are():
     _, parts = partition(shapely.box(0, 0, 24, 18), [[(4, -3), (20, 21)]], 0.2, 1)
-    simple = np.asarray(shapely.coverage_simplify(parts, 0.3))
+    simple = simplify_parts(parts, 0.3)
     squared = square_parts(parts, simple, 0.3)
     assert [part.wkb for part in squared] == [part.wkb for part in simple]

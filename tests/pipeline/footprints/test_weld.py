@@ -133,3 +133,10 @@ def test_sources_name_what_lies_around(tmp_path):
     assert set(corner.beside) == {BlockIndex(row, col) for row in (0, 1) for col in (0, 1, 2)} - {BlockIndex(0, 0)}
     assert index.sources(BlockIndex(1, 2)).near == corner.owned
     assert index.sources(BlockIndex(2, 2)).near == ()
+
+
+def test_no_seam_shows_in_a_region_of_four_scenes():
+    samples = blobs((1000, 1100), 500, seed=2)
+    whole = at_once(samples, 127)
+    assert len(whole) > 200
+    assert same(by_blocks(samples, grid(samples.shape, (512, 512)), 127), whole)
