@@ -51,8 +51,12 @@ class Engine:
     """``fp32``, ``bf16`` or ``fp16``."""
     tta: str
     """``none`` or ``d4``."""
+    fixed_bytes: int
+    """Device memory that it takes for any tile, weights included, B."""
     bytes_per_pixel: float
-    """Peak device memory per tile pixel, measured, B."""
+    """Device memory for each pixel of a tile, B."""
+    check: str = ""
+    """How the precision was chosen, in one sentence; empty when the config did."""
 
     @property
     def facts(self) -> Network:
@@ -213,13 +217,14 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
     size = region.tiles.size
     if size != "auto":
         return size - context, size - context
+    fixed = PROCESS_BYTES + engine.fixed_bytes
     per_pixel = engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD)
     try:
         return budget.best_block(
-            mosaic.shape, stride, halo, int((limit - PROCESS_BYTES) / per_pixel), workers=worker_count(region)
+            mosaic.shape, stride, halo, int((limit - fixed) / per_pixel), workers=worker_count(region)
         )
     except budget.BudgetError as error:
-        needed = (PROCESS_BYTES + error.least * per_pixel) / GIB
+        needed = (fixed + error.least * per_pixel) / GIB
         raise InputError(
             f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {needed:.2f}GiB is needed"
         ) from error
@@ -250,7 +255,7 @@ def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, workers: int
     spans = [np.array([len(axis.span(i)) for i in range(axis.blocks)]) for axis in (grid.rows, grid.cols)]
     computed, wanted = (int(rows @ active @ cols) for rows, cols in (tiles, spans))
     tile = int(tiles[0].max()), int(tiles[1].max())
-    device = int(tile[0] * tile[1] * engine.bytes_per_pixel)
+    device = engine.fixed_bytes + int(tile[0] * tile[1] * engine.bytes_per_pixel)
     waiting = tile[0] * tile[1] * WAITING_BYTES * (1 + READ_AHEAD)
     on_cpu = device if engine.device == "cpu" else 0
     ram = workers * (PROCESS_BYTES + waiting + on_cpu) + PROCESS_BYTES

@@ -58,7 +58,7 @@ class Production:
         """
         began = time.perf_counter()
         head = self.space.head()
-        engine = crew.call(self.request.remembering(head).answer)
+        engine = crew.call(self.request.remembering(head).answer, self.mosaic)
         made = plan.make(self.region, self.mosaic, self.request.weights, engine, tuple(head["block"]) if head else None)
         refuse_full_disk(made)
         with closing(self._open(made)) as journal:
@@ -72,7 +72,7 @@ class Production:
         seams = seam_error(made, crew)
         rows = self._footprints(made, ledger, crew)
         measured = {"seconds": self._seconds(began), "peak_memory": machine.peak_memory()}
-        facts = {"resumed_blocks": resumed, "seam_error": seams, **measured}
+        facts = {"resumed_blocks": resumed, "seam_error": seams, "precision_check": made.engine.check, **measured}
         return Publication(self, made, journal, ledger).publish(rows, facts)
 
     def _open(self, made: Plan) -> Journal:

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
     mosaic = survey.survey(region)
     request = Request.of(region)
     if options.dry_run:
-        report.show(plan.make(region, mosaic, request.weights, request.answer(), None))
+        report.show(plan.make(region, mosaic, request.weights, request.answer(mosaic), None))
         return 0
     print_ = fingerprint.of(region, mosaic, request.weights)
     export.check(region.output)

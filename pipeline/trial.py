@@ -3,10 +3,21 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.weights import Weights, WeightsError, describe
+from pipeline import pixels
 from pipeline.config import Region
 from pipeline.errors import InputError
+from pipeline.mosaic import Mosaic
 from pipeline.plan import Engine
+from tiling.grid import Span, Window
+
+# The imagery on which precisions are compared, px a side.
+SAMPLE_SIDE = 512
+# Scenes that are opened to find imagery in their middle; a region may begin with empty ones.
+SCENES_LOOKED_AT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +58,55 @@ class Request:
         """The request with what an unfinished run of the same output has decided already."""
         return replace(self, precision=head["precision"]) if head else self
 
-    def answer(self) -> Engine:
-        """Decide.
+    def answer(self, mosaic: Mosaic) -> Engine:
+        """Decide; ``mosaic`` gives the imagery on which a lower precision has to hold.
 
         Raises:
             InputError: the device is not there.
         """
-        import torch  # noqa: PLC0415 - the driver plans without torch; only whoever answers needs it
+        # torch: the driver plans without it; only whoever answers needs it
+        from models import precision  # noqa: PLC0415
+        from models.checkpoints import load  # noqa: PLC0415
+        from models.predictor import Predictor  # noqa: PLC0415
 
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.startswith("cuda") and not torch.cuda.is_available():
+        device = self._device()
+        network = load(self.weights.path, self.network)
+        chosen, check = self.precision, ""
+        if chosen == "auto":
+            choice = precision.choose(network, self.weights, device, sample(mosaic))
+            chosen, check = choice.precision, f"{choice.reason}; at most {choice.largest:.2g}"
+        need = Predictor(network, self.weights, device, chosen, self.tta).need
+        return Engine(self.weights.path, self.network, device, chosen, self.tta, need.fixed, need.per_pixel, check)
+
+    def _device(self) -> str:
+        """The device that is asked for, if it is there."""
+        import torch  # noqa: PLC0415
+
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if self.device == "auto":
+            return "cuda" if there else "cpu"
+        if self.device.startswith("cuda") and int(self.device.partition(":")[2] or 0) >= there:
             raise InputError(
-                f"inference.device: {self.device} asked for, but torch sees no CUDA device here; use cpu or auto"
+                f"inference.device: {self.device} is not here, torch sees {there} CUDA devices; use cpu or auto"
             )
-        precision = self.precision
-        if precision == "auto":
-            fast = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
-            precision = "bf16" if fast else "fp32"
-        bytes_per_pixel = {"fp32": 1160.0, "bf16": 576.0, "fp16": 576.0}[precision]
-        return Engine(self.weights.path, self.network, device, precision, self.tta, bytes_per_pixel)
+        return self.device
+
+
+def sample(mosaic: Mosaic) -> NDArray[np.uint8]:
+    """The middle of the first scene that has data there: uint8 (h, w, 3); of the first scene, if none has."""
+    seen: NDArray[np.uint8] | None = None
+    for scene in mosaic.scenes[:SCENES_LOOKED_AT]:
+        spans = scene.window.clip(mosaic.shape)
+        found = pixels.read(mosaic, Window(_middle(spans.rows), _middle(spans.cols)))
+        seen = found.rgb if seen is None else seen
+        if found.valid.mean() > 0.5:
+            return found.rgb
+    if seen is None:
+        raise InputError("scenes: there is none")
+    return seen
+
+
+def _middle(span: Span) -> Span:
+    """The middle of a span, at most ``SAMPLE_SIDE`` px."""
+    margin = max(0, len(span) - SAMPLE_SIDE) // 2
+    return Span(span.start + margin, span.stop - margin)

@@ -18,7 +18,8 @@ from tiling.grid import Span, Window, round_up
 def planned(folder: Path, weights: Path, scenes: list[str], **keys: object) -> plan.Plan:
     region = config.load(write_region(folder, weights, scenes, **keys))
     request = Request.of(region)
-    made = plan.make(region, survey.survey(region), request.weights, request.answer(), None)
+    mosaic = survey.survey(region)
+    made = plan.make(region, mosaic, request.weights, request.answer(mosaic), None)
     tasks.prepare(made)
     return made
 

@@ -17,7 +17,8 @@ from tiling.grid import BlockIndex, Span, Window
 def planned(folder: Path, weights: Path, **keys: object) -> plan.Plan:
     region = config.load(write_region(folder, weights, ["scenes/*.tif"], **keys))
     request = Request.of(region)
-    made = plan.make(region, survey.survey(region), request.weights, request.answer(), None)
+    mosaic = survey.survey(region)
+    made = plan.make(region, mosaic, request.weights, request.answer(mosaic), None)
     tasks.prepare(made)
     return made
 
