@@ -17,6 +17,7 @@ from models.fitting import fitted
 from models.folding import fold, with_batch_norm
 from models.freezing import freeze_encoder
 from models.predictor import PRECISIONS
+from pipeline.errors import InputError
 from pipeline.training import checkpoint
 from pipeline.training.pace import Pace
 from pipeline.training.processes import Processes, device_of
@@ -90,7 +91,13 @@ class Session:
     """One process's part of a training."""
 
     def __init__(self, settings: Training, processes: Processes) -> None:
-        """Builds everything from the seed; equal settings give equal sessions."""
+        """Builds everything from the seed; equal settings give equal sessions.
+
+        Raises:
+            InputError: a time budget with several processes, whose clocks would end at different steps.
+        """
+        if processes.count > 1 and settings.recipe.minutes:
+            raise InputError("recipe.minutes is for a single process: several end at different steps; use recipe.epochs")
         torch.manual_seed(settings.recipe.seed)
         self.settings, self.processes = settings, processes
         self.device = device_of(settings.device, processes)

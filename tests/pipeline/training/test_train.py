@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from models import checkpoints
 from models.predictor import Predictor
 from models.weights import describe
+from pipeline.errors import InputError
 from pipeline.train import main
 from pipeline.training.processes import Processes
 from pipeline.training.session import Session, build
@@ -192,6 +193,12 @@ def test_a_training_starts_from_other_weights(trained: Path, start: str) -> None
     source = checkpoints.load(weights)
     assert torch.equal(network.encoder[0].weight, source.encoder[0].weight)
     assert torch.equal(network.final.weight, source.final.weight) == (start == "checkpoint")
+
+
+def test_a_time_budget_is_for_a_single_process(settings_file: Path) -> None:
+    settings = load_model(settings_file, ["recipe.minutes=5"], Training)
+    with pytest.raises(InputError, match="for a single process"):
+        Session(settings, Processes(0, 2))
 
 
 def test_a_frozen_encoder_stays_as_it_is(root: Path, settings_file: Path, tmp_path: Path) -> None:
