@@ -127,5 +127,6 @@
     told.textContent = `${what} at ${x.toFixed(digits)}, ${y.toFixed(digits)}`;
   }
 
+  told.textContent = "Click a footprint for its area and confidence.";
   at("tools").hidden = at("switches").hidden = false;
 })();
