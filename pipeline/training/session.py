@@ -97,7 +97,7 @@ class Session:
             InputError: a time budget with several processes, whose clocks would end at different steps.
         """
         if processes.count > 1 and settings.recipe.minutes:
-            raise InputError("recipe.minutes is for a single process: several end at different steps; use recipe.epochs")
+            raise InputError("recipe.minutes is for a single process: several would end apart; use recipe.epochs")
         torch.manual_seed(settings.recipe.seed)
         self.settings, self.processes = settings, processes
         self.device = device_of(settings.device, processes)
