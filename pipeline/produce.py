@@ -142,7 +142,7 @@ def refuse_full_disk(made: Plan) -> None:
 
 
 def seam_error(made: Plan, crew: Crew) -> float:
-    """Max |ΔP| to exact tiling at a sample of seams; 0 where the halo covers the network's reach, which makes it exact."""
+    """Max |ΔP| to exact tiling at sampled seams; 0 where the halo covers the reach of the network, which is exact."""
     axes = made.grid.rows, made.grid.cols
     facts = made.engine.facts
     if all(axis.before >= facts.before and axis.after >= facts.after for axis in axes):
