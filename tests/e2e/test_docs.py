@@ -129,6 +129,7 @@ def test_your_data_starts_as_the_page_says(place: Path) -> None:
     done = shell(text.replace("--dry-run", f"--dry-run --set model.weights={weights}"), place)
     assert done.returncode == 0, done.stderr
     assert "300 × 600 px, 2 scenes" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr  # no colours where no terminal is
 
 
 def test_every_region_of_inria_is_found(place: Path) -> None:
