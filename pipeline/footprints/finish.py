@@ -92,9 +92,14 @@ def _beside(other: Buildings, own: Buildings) -> Buildings:
     """Those of the others whose boxes come within some pixels of the own ones."""
     if not len(other) or not len(own):
         return Buildings.empty()
-    west, north, east, south = shapely.bounds(own.polygons).T
-    tree = shapely.STRtree(np.asarray(shapely.box(west - REACH, north - REACH, east + REACH, south + REACH)))
-    return other.take(np.unique(tree.query(np.asarray(shapely.box(*shapely.bounds(other.polygons).T)))[0]))
+    mine = own.bounds + np.array([-REACH, -REACH, REACH, REACH])
+    least, most = mine.min(axis=0), mine.max(axis=0)
+    theirs = other.bounds
+    close = np.flatnonzero((theirs[:, 2:] >= least[:2]).all(axis=1) & (theirs[:, :2] <= most[2:]).all(axis=1))
+    # ^ most of the neighbouring blocks' buildings are far off: not worth a tree
+    tree = shapely.STRtree(np.asarray(shapely.box(*mine.T)))
+    found = tree.query(np.asarray(shapely.box(*theirs[close].T)))[0]
+    return other.take(close[np.unique(found)])
 
 
 def _large(own: Buildings, other: Buildings, frame: Frame, shaping: Shaping) -> tuple[Buildings, int]:

@@ -103,6 +103,14 @@ class Buildings(Table):
             shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.points, (self.rings, self.parts))
         )
 
+    @property
+    def bounds(self) -> Float:
+        """(n, 4) west, north, east, south in mosaic pixels, without making polygons."""
+        first = self.rings[self.parts[:-1]]
+        if not len(first):
+            return np.zeros((0, 4))
+        return np.hstack([np.minimum.reduceat(self.points, first), np.maximum.reduceat(self.points, first)])
+
     @classmethod
     def empty(cls) -> "Buildings":
         """No building."""
