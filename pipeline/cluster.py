@@ -19,7 +19,7 @@ from distributed.utils import silence_logging_cmgr
 
 from pipeline import machine, plan
 from pipeline.config import Cluster, Region
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
 from pipeline.machine import GIB, MIB
 from pipeline.worker import GPUS
 
@@ -110,7 +110,15 @@ def processes(workers: int, threads: int, environment: Mapping[str, str]) -> Ite
     with (
         TemporaryDirectory(prefix="seamless-footprints-") as scratch,
         dask.config.set(numeric),
-        LocalCluster(
+        _local_cluster(workers, scratch, environment) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def _local_cluster(workers: int, folder: str, environment: Mapping[str, str]) -> LocalCluster:
+    try:
+        return LocalCluster(
             n_workers=workers,
             threads_per_worker=THREADS,
             processes=True,
@@ -118,14 +126,19 @@ def processes(workers: int, threads: int, environment: Mapping[str, str]) -> Ite
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             resources={"device": 1},
             memory_limit=0,
-            local_directory=scratch,
+            local_directory=folder,
             silence_logs=logging.CRITICAL,
             preload="pipeline.worker",
             env=dict(environment),
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+        )
+    except RuntimeError as error:
+        raise PipelineError(f"the worker processes do not start: {_innermost(error)}") from error
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__
 
 
 @contextmanager
@@ -222,7 +235,7 @@ def address(region: Region, say: Say) -> Iterator[Client]:
 def _security(cluster: Cluster) -> Security | None:
     """TLS, when the config has any of its files or the address asks for it."""
     files = cluster.tls_ca, cluster.tls_cert, cluster.tls_key
-    if not any(files):
+    if not any(files) and not str(cluster.address).startswith("tls:"):
         return None
     lacking = [name for name, path in zip(("tls_ca", "tls_cert", "tls_key"), files, strict=True) if path is None]
     missing = [f"{path} is not a file" for path in files if path is not None and not path.is_file()]

@@ -143,6 +143,8 @@ def write_block(path: Path, grid: Grid, block: BlockIndex, samples: NDArray[np.u
     if samples.shape != window.shape:
         raise ValueError(f"block {block} holds {window.shape} samples, not {samples.shape}")
     shard = shard_path(path, block)
+    # A block at the edge is smaller than its shard: zarr would fill it up from the old one, which may be a damaged one.
+    forget(path, block)
     _array(path)[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop] = samples
     if shard.exists():
         sync(shard)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -209,3 +210,15 @@ def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """Its worker processes."""
     return [child for child in family(process) if any("spawn_main" in part for part in child.cmdline())]
+
+
+def copy(folder: Path, target: Path) -> Path:
+    """A copy of a region's folder, with what was computed; its region.yaml."""
+    shutil.copytree(folder, target)
+    return target / "region.yaml"
+
+
+def settle(address: str) -> None:
+    """Wait until a scheduler has a worker; in a process of its own, because tests here open no connections."""
+    code = "import sys; from distributed import Client; Client(sys.argv[1]).wait_for_workers(1, timeout=60)"
+    subprocess.run([sys.executable, "-c", code, address], check=True, timeout=120)

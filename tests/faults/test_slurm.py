@@ -1,0 +1,145 @@
+"""A real Slurm on loopback: two workers as jobs, one cancelled in the middle; a batch script that requeues itself."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import tiny
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
+CONFIG = """
+ClusterName=tiny
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+AuthType=auth/munge
+CryptoType=crypto/munge
+AuthInfo=socket={folder}/munge.socket
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+MpiDefault=none
+ReturnToService=2
+KillWait=5
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=100000 State=UNKNOWN
+PartitionName=tiny Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which Slurm's commands reach a Slurm of our own."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
+    missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"Slurm is not here ({', '.join(missing)}), or this is not root")
+    folder = tmp_path_factory.mktemp("slurm")
+    (folder / "state").mkdir()
+    (folder / "spool").mkdir()
+    (folder / "munge.key").write_bytes(os.urandom(1024))
+    (folder / "munge.key").chmod(0o400)
+    config = CONFIG.format(host=socket.gethostname().split(".")[0], ports=free_ports(2), folder=folder)
+    (folder / "slurm.conf").write_text(config)
+    environment = {**os.environ, "PATH": path, "SLURM_CONF": str(folder / "slurm.conf")}
+    munge = [f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("key-file", "log-file", "pid-file", "seed-file")]
+    daemons = [
+        ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *munge],
+        ["slurmctld", "-D", "-i"],
+        ["slurmd", "-D"],
+    ]
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for daemon in daemons:
+            output = (folder / f"{daemon[0]}.out").open("wb")
+            processes.append(subprocess.Popen(daemon, env=environment, stdout=output, stderr=subprocess.STDOUT))
+            output.close()
+            time.sleep(1)
+        wait_for(lambda: "idle" in told(environment, "sinfo", "-h", "-o", "%T"), 30, lambda: logs(folder))
+        yield environment
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def told(environment: dict[str, str], *command: str) -> str:
+    """What a command says."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.strip()
+
+
+def logs(folder: Path) -> str:
+    """The ends of the daemons' logs."""
+    return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in [*folder.glob("*.out"), *folder.glob("*.log")])
+
+
+def wait_for(ready: object, seconds: float, otherwise: object) -> None:
+    """Wait until something holds."""
+    assert callable(ready)
+    assert callable(otherwise)
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, otherwise()
+        time.sleep(0.1)
+
+
+def test_jobs_work_one_is_cancelled_and_the_run_resumed(
+    tmp_path: Path, tiny_weights: Path, slurm: dict[str, str], undisturbed: tiny.Outcome
+) -> None:
+    cluster = {"kind": "slurm", "workers": 2, "cores": 2, "memory": "2GiB", "queue": "tiny", "walltime": "00:10:00"}
+    region, output = tiny.region(tmp_path, tiny_weights, cluster=cluster), tmp_path / "out"
+    slurm = {**slurm, "PYTHONPATH": str(tiny.PROJECT), "DASK_JOBQUEUE__SLURM__INTERFACE": "lo"}
+    run = tiny.start(region, **slurm)
+    tiny.wait_until(lambda: len(tiny.journalled(output)) >= 2, run, 200)
+    jobs = told(slurm, "squeue", "-h", "-o", "%A").split()
+    assert jobs
+    told(slurm, "scancel", jobs[0])
+    _, said = run.communicate(timeout=250)
+    assert run.returncode == 0, said
+    assert tiny.digest(output) == undisturbed.digest
+    wait_for(lambda: told(slurm, "squeue", "-h") == "", 60, lambda: "jobs stay behind")
+
+
+def test_a_batch_job_requeues_itself_and_finishes(
+    tmp_path: Path, tiny_weights: Path, slurm: dict[str, str], undisturbed: tiny.Outcome
+) -> None:
+    region, output = tiny.region(tmp_path, tiny_weights), tmp_path / "out"
+    path = f"{Path(sys.executable).parent}:{slurm['PATH']}"
+    slurm = {**slurm, "PATH": path, "PYTHONPATH": str(tiny.PROJECT)}
+    script, log = tiny.PROJECT / "configs/slurm.sbatch", tmp_path / "job.log"
+    options = ("--parsable", "--mem=0", "-o", str(log), "-D", str(tmp_path))
+    job = told(slurm, "sbatch", *options, str(script), str(region))
+    wait_for(lambda: len(tiny.journalled(output)) >= 2, 200, lambda: log.read_text() if log.exists() else "no log")
+    told(slurm, "scancel", "--batch", "--signal=TERM", job)
+    wait_for(lambda: "PENDING" in told(slurm, "squeue", "-h", "-o", "%T", "-j", job), 40, log.read_text)
+    assert len(tiny.journalled(output)) < tiny.BLOCKS
+    assert "it resumes" in log.read_text()
+    told(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm lets requeued jobs rest for two minutes
+    wait_for(lambda: (output / "run.json").exists(), 200, log.read_text)
+    assert tiny.digest(output) == undisturbed.digest
+    assert tiny.report(output)["resumed_blocks"] >= 2
