@@ -52,13 +52,9 @@ class Patchwork:
         targets = [*_held(self.graph), self.graph.nodes[-1]]
         paths = {target: _path(target, set(targets)) for target in targets}
         last = {source: target for target, (_, sources) in paths.items() for source in sources}
+        done = {target: tuple(source for source, user in last.items() if user is target) for target in targets}
         self.stages = [
-            _Stage(
-                target,
-                self.itemsize
-                * sum(self._channels_per_pixel(node, target) for node in inner if not self._in_place(node)),
-                tuple(source for source, user in last.items() if user is target),
-            )
+            _Stage(target, self._bytes(_made(self.graph, inner), target), done[target])
             for target, (inner, _) in paths.items()
         ]
 
@@ -68,7 +64,7 @@ class Patchwork:
         held: dict[fx.Node, float] = {}
         peak = 0.0
         for stage in self.stages[:-1]:
-            held[stage.target] = self.itemsize * self._channels_per_pixel(stage.target, self.graph.nodes[0])
+            held[stage.target] = self._bytes([stage.target], self.graph.nodes[0])
             peak = max(peak, sum(held.values()))
             for node in stage.done:
                 held.pop(node, None)
@@ -77,7 +73,7 @@ class Patchwork:
     @property
     def most_pixels(self) -> int:
         """The largest input, px: no held layer may pass 2³¹ elements, where CUDA kernels fail (pytorch #117736)."""
-        widest = max(self._channels_per_pixel(stage.target, self.graph.nodes[0]) for stage in self.stages)
+        widest = max(self._bytes([stage.target], self.graph.nodes[0]) for stage in self.stages) / self.itemsize
         return int((2**31 - 1) / max(widest, 3))
 
     def run(self, shape: Span, read: Read, write: Write) -> None:
@@ -94,13 +90,10 @@ class Patchwork:
                 run.held.pop(node, None)
             trim()
 
-    def _channels_per_pixel(self, node: fx.Node, target: fx.Node) -> float:
-        """Channels of ``node`` for each pixel of ``target``."""
-        return self.channels[node] * float(self.graph.sizes[target] / self.graph.sizes[node]) ** 2
-
-    def _in_place(self, node: fx.Node) -> bool:
-        """Activations and norms need no memory of their own."""
-        return node.op != "placeholder" and isinstance(self.graph.layer(node), POINTWISE)
+    def _bytes(self, nodes: list[fx.Node], target: fx.Node) -> float:
+        """Memory of the features of ``nodes`` for each pixel of ``target``, B."""
+        sizes = self.graph.sizes
+        return self.itemsize * sum(self.channels[node] * float(sizes[target] / sizes[node]) ** 2 for node in nodes)
 
     def _patches(self, stage: _Stage, shape: Span) -> Iterator[Patch]:
         """Patches of a stage, twice as wide as high where there is room: rows are contiguous, but margins cost."""
@@ -184,13 +177,11 @@ def _spans(size: int, step: int) -> list[Span]:
 
 def _channels(graph: Graph) -> dict[fx.Node, int]:
     """Channels of each node's features."""
-    widths: dict[fx.Node, int] = {}
-    for node in graph.nodes:
+    widths: dict[fx.Node, int] = {graph.nodes[0]: 3}
+    for node in graph.nodes[1:]:
         incoming = [widths[source] for source in node.all_input_nodes]
-        layer = None if node.op == "placeholder" else graph.layer(node)
-        if node.op == "placeholder":
-            widths[node] = 3
-        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        layer = graph.layer(node)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             widths[node] = layer.out_channels
         else:
             widths[node] = sum(incoming) if node.target is torch.cat else incoming[0]
@@ -202,25 +193,32 @@ def _held(graph: Graph) -> list[fx.Node]:
     work = {node: _work(graph, node) for node in graph.nodes}
     limit = RECOMPUTED * sum(work.values())
     held: list[fx.Node] = []
-    resized: set[fx.Node] = set()
     for node in graph.nodes[1:-1]:
-        layer = graph.layer(node)
-        pointwise = isinstance(layer, POINTWISE)
-        if (scale(layer) != 1 if layer else False) or (pointwise and node.all_input_nodes[0] in resized):
-            resized.add(node)
-        if _feeds_pointwise(graph, node):
-            continue  # the activation behind it is held instead
         again = len(node.users) > 1
         if graph.sizes[node] > 1:
-            hold = again or node in resized
+            wanted = again or _resized(graph, node)
         else:
-            hold = again and sum(work[n] for n in _path(node, set(held))[0]) > limit
-        if hold:
+            wanted = again and sum(work[inner] for inner in _path(node, set(held))[0]) > limit
+        if wanted and not _feeds_activation(graph, node):
             held.append(node)
     return held
 
 
-def _feeds_pointwise(graph: Graph, node: fx.Node) -> bool:
+def _resized(graph: Graph, node: fx.Node) -> bool:
+    """Whether a node has another resolution than what it reads, up to the activations in between."""
+    layer = graph.layer(node)
+    if isinstance(layer, POINTWISE):
+        return node.all_input_nodes[0].op != "placeholder" and _resized(graph, node.all_input_nodes[0])
+    return layer is not None and scale(layer) != 1
+
+
+def _made(graph: Graph, nodes: list[fx.Node]) -> list[fx.Node]:
+    """The nodes without activations and norms, which need no memory of their own."""
+    return [node for node in nodes if node is graph.nodes[0] or not isinstance(graph.layer(node), POINTWISE)]
+
+
+def _feeds_activation(graph: Graph, node: fx.Node) -> bool:
+    """Whether an activation, or a norm, is all that reads a node: then that is held instead."""
     users = list(node.users)
     return len(users) == 1 and isinstance(graph.layer(users[0]), POINTWISE)
 
