@@ -1,5 +1,6 @@
 """Labelled scenes: an image, where its labels are, and the part of it that is meant. Read by window, never whole."""
 
+import os
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,10 @@ Labels = NDArray[np.uint8]
 """(h, w) uint8: class indices, 1 is building; ``IGNORE`` where there is no label."""
 
 
+DRIVERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+"""By the ending, else GTiff: named, because others read further files, and a VRT may be called .tif."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledScene:
     """An image with its labels, and the part of it that belongs to a split."""
@@ -45,13 +50,22 @@ class LabelledScene:
     """The pixels of the image that are meant."""
 
 
-@lru_cache(maxsize=128)
 def opened(path: Path) -> DatasetReader:
-    """The file's handle, kept open; one per process, since handles may not be shared."""
+    """The file's handle, kept open; one per process, since processes may not share them.
+
+    Raises:
+        RasterioIOError: it is no GeoTIFF, PNG or JPEG.
+    """
+    return _opened(path, os.getpid())
+
+
+@lru_cache(maxsize=128)
+def _opened(path: Path, _: int) -> DatasetReader:
+    """Workers are forked: they inherit this cache, and by their process number leave its handles alone."""
     with warnings.catch_warnings():
         # Images and masks pair by pixel: chips without a georeference are as good as others.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
+        return rasterio.open(path, driver=DRIVERS.get(path.suffix.lower(), "GTiff"))
 
 
 def whole(path: Path) -> Window:

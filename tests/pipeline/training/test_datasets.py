@@ -110,7 +110,6 @@ def test_no_data_carries_no_label(tmp_path: Path) -> None:
         pixels = file.read()
         pixels[:, :20, :30] = 0
         file.write(pixels)
-    opened.cache_clear()
     (scene,) = datasets.find("a", DataSet(kind="masks", images=str(image), labels=str(mask)), tmp_path).training
     labels = read_labels(scene, scene.part)
     assert (labels[:20, :30] == IGNORE).all()
@@ -122,15 +121,25 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     write_tif(tmp_path / "images" / "lost.tif", place(0).image)
     write_tif(tmp_path / "images" / "small.tif", place(0).image)
     (tmp_path / "images" / "torn.tif").write_bytes(b"II*\0")
+    vrt = f'<VRTDataset rasterXSize="9" rasterYSize="9"><SourceFilename>{tmp_path}</SourceFilename></VRTDataset>'
+    (tmp_path / "images" / "vrt.tif").write_text(vrt)
     write_tif(tmp_path / "gt" / "grey.tif", place(0).mask)
     write_tif(tmp_path / "gt" / "small.tif", place(0, 96).mask)
     data = DataSet(kind="masks", images=str(tmp_path / "images"), labels=str(tmp_path / "gt"))
     with pytest.raises(InputError) as caught:
         datasets.find("bad", data, tmp_path)
     text = "\n".join(caught.value.problems)
-    assert len(caught.value.problems) == 4
+    assert len(caught.value.problems) == 5
     sizes = "96 x 96 px, but its image small.tif 160 x 160"
     assert all(part in text for part in ("1 band(s) of uint8", "lost.tif: is missing", sizes, "cannot be read"))
+
+
+def test_a_forked_process_opens_its_own_handles(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = root / "inria" / "images" / "austin1.tif"
+    own = opened(path)
+    assert opened(path) is own
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert opened(path) is not own
 
 
 def test_nothing_found_is_told(tmp_path: Path) -> None:
