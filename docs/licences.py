@@ -38,8 +38,8 @@ def licence(package: str) -> str | None:
     except PackageNotFoundError:
         return None
     classifiers = [each for each in metadata.get_all("Classifier") or [] if each.startswith("License ::")]
-    first_line = (metadata["License"] or "").strip().split("\n")[0]
-    return metadata["License-Expression"] or ", ".join(each.split(" :: ")[-1] for each in classifiers) or first_line
+    first_line = (metadata.get("License") or "").strip().split("\n")[0]
+    return metadata.get("License-Expression") or ", ".join(each.split(" :: ")[-1] for each in classifiers) or first_line
 
 
 def page() -> str:
