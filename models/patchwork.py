@@ -196,7 +196,7 @@ def _held(graph: Graph) -> list[fx.Node]:
     for node in graph.nodes[1:-1]:
         again = len(node.users) > 1
         if graph.sizes[node] > 1:
-            wanted = again or _resized(graph, node)
+            wanted = again or _resized(graph, node) or _feeds_upsampling(graph, node)
         else:
             wanted = again and sum(work[inner] for inner in _path(node, set(held))[0]) > limit
         if wanted and not _feeds_activation(graph, node):
@@ -205,11 +205,24 @@ def _held(graph: Graph) -> list[fx.Node]:
 
 
 def _resized(graph: Graph, node: fx.Node) -> bool:
-    """Whether a node has another resolution than what it reads, up to the activations in between."""
+    """Whether a node has another resolution than what it reads, activations aside; upsampled ones are made again."""
     layer = graph.layer(node)
     if isinstance(layer, POINTWISE):
         return node.all_input_nodes[0].op != "placeholder" and _resized(graph, node.all_input_nodes[0])
-    return layer is not None and scale(layer) != 1
+    return layer is not None and scale(layer) != 1 and not isinstance(layer, nn.Upsample)
+
+
+def _feeds_upsampling(graph: Graph, node: fx.Node) -> bool:
+    """Whether a layer is what an upsampling reads, alone or joined with others."""
+    return graph.layer(node) is not None and _leads_to_upsampling(graph, node)
+
+
+def _leads_to_upsampling(graph: Graph, node: fx.Node) -> bool:
+    for user in node.users:
+        layer = graph.layer(user)
+        if isinstance(layer, nn.Upsample) or (layer is None and _leads_to_upsampling(graph, user)):
+            return True
+    return False
 
 
 def _made(graph: Graph, nodes: list[fx.Node]) -> list[fx.Node]:
