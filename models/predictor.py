@@ -25,7 +25,7 @@ SAMPLE_MAX = 254
 # ^ a sample is round(P · 254); 255 is kept for no data
 
 PATCH_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}
-# ^ Features of one patch. CPU: the most that a cache of 32 MiB holds, and that the allocator keeps from patch to patch; at
+# ^ Features of one patch. CPU: what a cache of 32 MiB holds, and what the allocator keeps from patch to patch; at
 # 48 MiB it gives them back each time, and the system spends 0.5 s per Mpx on clearing pages instead of 0.13.
 # CUDA: enough work per launch to fill any GPU, and tensors far below 2³¹ elements.
 
