@@ -76,14 +76,16 @@ def finish(sources: weld.Sources, files: Files, frame: Frame, shaping: Shaping) 
 
 def _gather(sources: weld.Sources, files: Files) -> tuple[Buildings, Buildings, Polygons]:
     """The block's own buildings, by their first samples, those near them, and contours of huge ones near them."""
-    blocks = [block for block in (sources.block, *sources.beside) if block in files.outlines]
-    outlines = {block: Outlines.load(files.outlines[block]) for block in blocks}
+    at_home = [block for block in (sources.block,) if block in files.outlines]
     own = [weld.read(files.welded, sources.owned)]
-    own += [outlines[block].buildings for block in blocks if block == sources.block]
-    near = [weld.read(files.welded, sources.near)]
-    near += [outlines[block].buildings for block in blocks if block != sources.block]
+    own += [Outlines.load(files.outlines[block]).buildings for block in at_home]
     mine = Buildings.concatenate(own)
-    lines = [outlines[block].pieces.contours(piece) for block, piece in sources.huge if block in outlines]
+    if not len(mine):
+        return mine, mine, np.zeros(0, object)
+    beside = {block: Outlines.load(files.outlines[block]) for block in sources.beside if block in files.outlines}
+    near = [weld.read(files.welded, sources.near), *(outlines.buildings for outlines in beside.values())]
+    around = beside | {block: Outlines.load(files.outlines[block]) for block in at_home}
+    lines = [around[block].pieces.contours(piece) for block, piece in sources.huge if block in around]
     flat = np.concatenate([np.zeros(0, object), *lines])
     return mine.take(np.lexsort((mine.col, mine.row))), Buildings.concatenate(near), flat
 

@@ -185,11 +185,10 @@ class Pieces(Table):
 
     def contours(self, piece: int) -> Polygons:
         """The lines of a piece, in mosaic pixels."""
-        numbers = range(*np.searchsorted(self.owner, (piece, piece + 1)))
-        parts = [
-            np.r_[self.points[self.lines[line] : self.lines[line + 1]], self.ends[line : line + 1]] for line in numbers
-        ]
-        return np.array([shapely.LineString(part) for part in parts], dtype=object)
+        first, last = np.searchsorted(self.owner, (piece, piece + 1))
+        start, counts = self.lines[first], np.diff(self.lines[first : last + 1])
+        points = np.insert(self.points[start : self.lines[last]], np.cumsum(counts), self.ends[first:last], axis=0)
+        return np.asarray(shapely.linestrings(points, indices=np.repeat(np.arange(len(counts)), counts + 1)))
 
     @classmethod
     def empty(cls) -> "Pieces":
