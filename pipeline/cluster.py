@@ -1,4 +1,4 @@
-"""Workers: where the tasks of a run are done. Every kind ends in one Dask client; nothing else here knows the difference."""
+"""Workers: where the tasks of a run are done. Every kind ends in one Dask client; nobody else knows the difference."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from pipeline.worker import GPUS
 # Tasks that may run on a worker beside the one that holds the device: reading ahead, storing, tracing outlines.
 THREADS_BESIDE_DEVICE = 3
 THREADS = 1 + THREADS_BESIDE_DEVICE
-# A batch job's worker leaves this share of its walltime early, within these bounds, s: time to finish the block in hand.
+# A batch job's worker leaves this share of its walltime early, within these bounds, s: time for the block in hand.
 MARGIN, MARGIN_BOUNDS = 0.1, (60, 600)
 # A scheduler that does not answer for this long is not there, s.
 CONNECT_TIMEOUT = 20
@@ -41,7 +41,7 @@ SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
-    # A killed worker is started again, which takes a slow disk far longer than the 15 s after which Dask would give it up.
+    # A killed worker is started again, which on a slow disk takes longer than the 15 s after which Dask gives it up.
     "distributed.deploy.lost-worker-timeout": "10 minutes",
     # No pages over HTTP: they show paths and names to whoever can reach the port.
     "distributed.scheduler.http.routes": [],
@@ -143,7 +143,7 @@ def _innermost(error: BaseException) -> str:
 
 @contextmanager
 def slurm(region: Region, say: Say) -> Iterator[Client]:
-    """Batch jobs, each a worker (or one for each of its GPUs); a job that ends is replaced. Encrypted by keys of this run.
+    """Batch jobs, each a worker (or one per GPU of it); one that ends is replaced. Encrypted by keys of this run.
 
     Raises:
         InputError: dask-jobqueue is not installed, or Slurm's commands are not here.
@@ -226,9 +226,7 @@ def address(region: Region, say: Say) -> Iterator[Client]:
     with client:
         check(client, region)
         if not client.nthreads():
-            say(
-                f"{options.address} has no workers yet; waiting. Start them with: dask worker {options.address} {' '.join(WORKER)}"
-            )
+            say(f"{options.address} has no workers yet; waiting. Start them with: dask worker … {' '.join(WORKER)}")
         yield client
 
 
@@ -249,7 +247,7 @@ def check(client: Client, region: Region) -> None:
     """Find out whether the workers that are there can do the work.
 
     Raises:
-        InputError: one lacks the project, its version, the shared folder or the device slot; one sentence for each reason.
+        InputError: one lacks the project, its version, the shared folder or the device slot.
     """
     marker = region.output / ".work" / f".probe-{uuid.uuid4().hex}.partial"
     marker.touch()
@@ -271,7 +269,7 @@ def _few(workers: list[str]) -> str:
 
 
 def _probe(paths: list[str]) -> Callable[..., dict[str, Any]]:
-    """A function that looks around on a worker. It travels as code, so that it runs also where the project is missing."""
+    """A function that looks around on a worker; it travels as code, to run also where the project is missing."""
 
     def look(dask_worker: Any) -> dict[str, Any]:
         import os  # noqa: PLC0415

@@ -25,7 +25,7 @@ class Ledger:
     """The state of every block: all that the driver remembers of a region, a few bytes for each."""
 
     final: Flags
-    """bool (blocks + 1, for what lies beyond the mosaic): samples will not change any more in this run: stored, without data, or given up."""
+    """bool (blocks + 1, for what lies beyond the mosaic): samples that will not change any more in this run."""
     wanted: Flags
     """bool (blocks): its outline can hold something, because it or a neighbour that it reads is active."""
     outlined: Flags

@@ -19,7 +19,7 @@ SENTENCES = 20
 
 
 def of(region: Region, mosaic: Mosaic, weights: Weights) -> dict[str, Any]:
-    """The fingerprint of a run: flat, JSON, comparable key by key; ``scenes`` is a list in the order that decides overlaps."""
+    """The fingerprint of a run: JSON, comparable key by key; ``scenes`` is a list in the order of overlaps."""
     settings = region.model_dump(mode="json", exclude=INDIFFERENT)
     settings["model"].pop("weights")
     settings["inference"].pop("device")

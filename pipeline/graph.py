@@ -1,7 +1,7 @@
 """The graph of a run: per block read → infer → store, then outline, fed to the workers a bounded number at a time.
 
-The driver holds the order: a block's outline needs one row and column of its neighbours' samples, so it is submitted when those
-are final. Only this module and ``cluster`` know Dask.
+The driver holds the order: a block's outline needs one row and column of its neighbours' samples, so it is
+submitted when those are final. Only this module and ``cluster`` know Dask.
 """
 
 import errno
@@ -97,8 +97,8 @@ class Stop:
 class Crew:
     """The workers, seen as a place where jobs are started and from where they come back, retried when they fail.
 
-    A dead worker does not say which of its jobs killed it. Jobs that lost their worker twice are therefore tried alone: the
-    one at fault dies by itself, and the others, which only shared its worker, are done.
+    A dead worker does not say which of its jobs killed it. Jobs that lost their worker twice are therefore tried alone:
+    the one at fault dies by itself, and the others, which only shared its worker, are done.
     """
 
     client: Client
@@ -182,7 +182,9 @@ class Crew:
             Interrupted: the scheduler is gone.
         """
         while self._feed() and not self.stop.overdue:
-            outcomes = [outcome for job, future in self._next() if (outcome := self._settle(job, future))]
+            ended = self._next()
+            results = self._results(ended)
+            outcomes = [outcome for job, future in ended if (outcome := self._settle(job, future, results))]
             if outcomes:
                 yield from outcomes
                 return
@@ -215,7 +217,15 @@ class Crew:
             ended.append(self._ended.get())
         return ended
 
-    def _settle(self, job: Job, future: Future[Any]) -> Finished | None:
+    def _results(self, ended: list[tuple[Job, Future[Any]]]) -> dict[Any, Any]:
+        """The results of the futures that have one, by key; fetched at once: one journey takes as long as all."""
+        good = [future for job, future in ended if self._running.get(job) is future and future.status == "finished"]
+        try:
+            return dict(zip((future.key for future in good), self.client.gather(good), strict=True))
+        except Exception:
+            return {}
+
+    def _settle(self, job: Job, future: Future[Any], results: dict[Any, Any]) -> Finished | None:
         """The outcome of a job whose future is done; None when it is tried again."""
         if self._running.get(job) is not future:
             return None
@@ -223,7 +233,7 @@ class Crew:
         if future.status in ("cancelled", "lost"):
             raise Interrupted("the scheduler is gone; what is done is kept: run the same command again, and it resumes")
         try:
-            return Finished(job, result=future.result())
+            return Finished(job, result=results[future.key] if future.key in results else future.result())
         except Exception as error:
             return self._failed(job, error)
 

@@ -1,4 +1,4 @@
-"""Scenes added to a region: what was computed stays, but for the blocks whose tiles the new scenes, or the mosaic's new extent, change."""
+"""Scenes added to a region: what was computed stays, but for blocks whose tiles new scenes or the new extent change."""
 
 import shutil
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 """What is finished, durably: one checked line for each thing done, flushed to the disk before it counts.
 
-Chunks cannot say that a block is finished (a block without data writes none), so the journal does. A line is a CRC-32 in hex and
-a JSON object. From the first line that a crash or a bad disk left unreadable on, everything counts as not done.
+Chunks cannot say that a block is finished (a block without data writes none), so the journal does. A line is a CRC-32
+in hex and a JSON object. From the first line on that does not read back, everything counts as not done.
 """
 
 import errno
@@ -94,12 +94,14 @@ class Journal:
     def _append(self, text: bytes) -> None:
         before = os.fstat(self._handle).st_size
         try:
-            if os.write(self._handle, text) != len(text):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            written = os.write(self._handle, text)
             os.fsync(self._handle)
         except OSError:
             os.ftruncate(self._handle, before)
             raise
+        if written != len(text):
+            os.ftruncate(self._handle, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def _apply(self, line: bytes) -> None:
         facts = _parse(line)

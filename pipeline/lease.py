@@ -1,7 +1,8 @@
 """One run per output folder: a lock says whether its owner lives, a lease beside it says who that is.
 
-The kernel lets go of the lock however its owner ends, so on one machine there is nothing to guess and no race. Between the
-machines of a shared folder, where locks may not reach, the lease's heartbeat is watched: what beats lives, whatever the clocks say.
+The kernel lets go of the lock however its owner ends, so on one machine there is nothing to guess and no race. Between
+the machines of a shared folder, where locks may not reach, the lease's heartbeat is watched: what beats lives, whatever
+the clocks say.
 """
 
 import fcntl
@@ -21,7 +22,7 @@ from pipeline.errors import OutputError
 
 # The owner renews the lease this often, s.
 HEARTBEAT = 5.0
-# A lease of another machine that does not change for this long has no owner, s: a few heartbeats and a slow network disk.
+# A lease of another machine that does not change for this long has no owner, s: some heartbeats and a slow disk.
 PATIENCE = 25.0
 
 

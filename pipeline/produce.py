@@ -98,7 +98,7 @@ class Production:
         return self.space.begin(self.fingerprint, {**sizes, "precision": made.engine.precision})
 
     def _compute(self, made: Plan, journal: Journal, crew: Crew) -> Ledger:
-        self.progress.start("network", int(made.active.sum()))
+        self.progress.start("network", int(made.active.sum()), sum(1 for _ in journal.blocks(SAMPLES)))
         ledger = Computation(made, journal, crew, self.progress, self.region.on_error == "stop").run()
         self._unless_stopped(crew)
         return ledger

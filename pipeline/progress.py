@@ -3,18 +3,69 @@
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from pipeline.graph import Finished
 from pipeline.log import Log, now
+from pipeline.machine import GIB
 
 # A batch log is read afterwards: one line a minute shows the pace and does not drown the rest, s.
 LOG_INTERVAL = 60.0
+# The memory of all processes is summed up no more often than this, s.
+MEMORY_INTERVAL = 2.0
+
+
+@dataclass(slots=True)
+class Stage:
+    """Where a stage of the run stands."""
+
+    title: str
+    """What is being done."""
+    total: int
+    """Blocks in all."""
+    resumed: int
+    """Blocks that an earlier run has done."""
+    began: float = field(default_factory=time.monotonic)
+    """Monotonic time, s."""
+    done: int = 0
+    """Blocks that this run has done, failed ones too."""
+    failed: int = 0
+    """Those of them that were given up."""
+    pixels: int = 0
+    """Pixels predicted."""
+
+    @property
+    def speed(self) -> float:
+        """Pixels per second."""
+        return self.pixels / max(time.monotonic() - self.began, 1e-9)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest takes at the pace so far; None when nothing is known of it yet."""
+        if not self.done:
+            return None
+        return (self.total - self.resumed - self.done) * (time.monotonic() - self.began) / self.done
+
+    def __str__(self) -> str:
+        parts = [f"{self.speed / 1e6:.2f} Mpx/s"] if self.pixels else []
+        parts += [f"{duration(self.left)} left"] if self.left is not None else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A time that people read at a glance: 45 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @dataclass(slots=True)
@@ -29,49 +80,63 @@ class Progress:
     """Nothing on the console but errors."""
     seconds: Counter[str] = field(default_factory=Counter)
     """Time by stage, summed over the workers, s."""
-    pixels: int = 0
-    """Pixels predicted so far in this run."""
+    _stage: Stage = field(default_factory=lambda: Stage("", 0, 0))
     _bar: Bar | None = None
     _task: Any = None
-    _began: float = 0.0
     _told: float = 0.0
-    _done: int = 0
-    _total: int = 0
+    _memory: tuple[float, str] = (-MEMORY_INTERVAL, "")
 
-    def start(self, title: str, total: int) -> None:
-        """Begin a stage of ``total`` blocks."""
+    def start(self, title: str, total: int, resumed: int = 0) -> None:
+        """Begin a stage of ``total`` blocks, ``resumed`` of which are done."""
         self.finish()
-        self._began = self._told = time.monotonic()
-        self._done, self._total = 0, total
-        self.log.write("stage", name=title, blocks=total)
+        self._stage, self._told = Stage(title, total, resumed), time.monotonic()
+        self.log.write("stage", name=title, blocks=total, resumed=resumed)
         if self.console.is_terminal and not self.quiet:
-            columns = TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn()
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[pace]}"),
+            )
             self._bar = Bar(*columns, console=self.console)
-            self._task = self._bar.add_task(title, total=total, speed="")
+            self._task = self._bar.add_task(title, total=total, completed=resumed, pace="")
             self._bar.start()
+        else:
+            self.say(
+                f"{now()} {title}: {total - resumed} blocks" + (f", {resumed} are done already" if resumed else "")
+            )
 
     def ended(self, outcome: Finished) -> None:
         """A job ended."""
         facts = {} if outcome.error else outcome.result.line()
         self.seconds.update(facts.get("seconds", {}))
-        self.log.write("failed" if outcome.error else "done", stage=outcome.job.stage, block=str(outcome.job.block), **_log_facts(outcome))
-        if outcome.job.stage == "outline":
-            return
-        self.pixels += facts.get("counts", {}).get("predicted", 0)
-        self._done += 1
+        event = "failed" if outcome.error else "done"
+        self.log.write(event, stage=outcome.job.stage, block=str(outcome.job.block), **_log_facts(outcome))
+        self._stage.failed += outcome.error is not None
+        if outcome.job.stage != "outline":
+            self._stage.pixels += facts.get("counts", {}).get("predicted", 0)
+            self._stage.done += 1
         self._show()
 
-    @property
-    def speed(self) -> float:
-        """Predicted pixels per second of this stage so far, 1/s."""
-        return self.pixels / max(time.monotonic() - self._began, 1e-9)
-
     def _show(self) -> None:
+        stage, done = self._stage, self._stage.resumed + self._stage.done
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, speed=f"{self.speed / 1e6:.2f} Mpx/s")
-        elif not self.quiet and time.monotonic() - self._told >= LOG_INTERVAL:
+            self._bar.update(self._task, completed=done, pace=f"{stage}, {self.memory()}")
+        elif time.monotonic() - self._told >= LOG_INTERVAL:
             self._told = time.monotonic()
-            self.console.print(f"{now()} {self._done}/{self._total} blocks, {self.speed / 1e6:.2f} Mpx/s")
+            self.say(f"{now()} {stage.title}: {done}/{stage.total} blocks, {stage}, {self.memory()}")
+
+    def memory(self) -> str:
+        """Memory of this process and those that it started on this machine."""
+        asked, text = self._memory
+        if time.monotonic() - asked > MEMORY_INTERVAL:
+            own, used = psutil.Process(), 0
+            for process in (own, *own.children(recursive=True)):
+                with suppress(psutil.Error):  # one that has just ended
+                    used += process.memory_info().rss
+            text = f"{used / GIB:.1f} GiB"
+            self._memory = time.monotonic(), text
+        return text
 
     def finish(self) -> None:
         """End the stage's bar."""
@@ -82,7 +147,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line for people."""
         if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _log_facts(outcome: Finished) -> dict[str, Any]:

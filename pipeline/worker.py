@@ -1,6 +1,5 @@
 """Loaded by every worker process before its first task (Dask's ``preload``)."""
 
-import importlib
 import os
 import signal
 import threading
@@ -17,8 +16,8 @@ def dask_setup(worker: Any) -> None:
         number = int(str(worker.name).rsplit("-", 1)[-1])
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
     if worker.nanny and threading.current_thread() is threading.main_thread():
-        # Ctrl-C in a terminal and a batch system's SIGTERM reach the whole process group. The driver alone decides when its
-        # workers end: it tells their nannies, who ask, and kill what does not answer.
+        # Ctrl-C in a terminal and a batch system's SIGTERM reach the whole process group. The driver alone decides when
+        # its workers end: it tells their nannies, who ask, and kill what does not answer.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_warm, daemon=True).start()

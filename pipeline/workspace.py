@@ -40,7 +40,7 @@ class Workspace:
         return self.work / JOURNAL
 
     def finished(self, print_: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The report of a finished run of the same fingerprint, its files as it left them; None when there is work to do.
+        """The report of a finished run of the same fingerprint whose files are as it left them; else None.
 
         Raises:
             OutputError: the folder holds the result of another configuration.

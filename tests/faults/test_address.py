@@ -1,9 +1,11 @@
-"""A Dask scheduler that others started, over TLS, with two workers; and what is said when it, or they, cannot do the work."""
+"""A Dask scheduler that others started, over TLS, with two workers; and what is said when they cannot do the work."""
 
-import datetime
+import datetime as dt
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,11 +25,11 @@ def certificate(folder: Path, name: str, issuer: tuple[x509.Name, ec.EllipticCur
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer, signing = issuer or (subject, key)
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder().subject_name(subject).issuer_name(signer).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .serial_number(x509.random_serial_number()).not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .sign(signing, hashes.SHA256())
     )  # fmt: skip
@@ -82,9 +84,6 @@ def scheduler(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def address(file: Path) -> str:
     """The scheduler's address, once it says it."""
-    import json
-    import time
-
     for _ in range(600):
         if file.exists() and file.stat().st_size:
             return str(json.loads(file.read_text())["address"])
@@ -134,7 +133,9 @@ def test_workers_that_lack_something_are_named(tmp_path: Path, tiny_weights: Pat
     common = ("--scheduler-file", str(file))
     with (
         program("distributed.cli.dask_scheduler", *common, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
-        program("distributed.cli.dask_worker", *common, "--no-dashboard", "--no-nanny", "--local-directory", str(tmp_path)),
+        program(
+            "distributed.cli.dask_worker", *common, "--no-dashboard", "--no-nanny", "--local-directory", str(tmp_path)
+        ),
     ):
         where = address(file)
         tiny.settle(where)

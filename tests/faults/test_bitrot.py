@@ -14,7 +14,9 @@ def flip(path: Path, share: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def interrupted(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome) -> Path:
+def interrupted(
+    tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
+) -> Path:
     """A region whose run ended while footprints were being finished."""
     region = tiny.region(tmp_path_factory.mktemp("interrupted"), tiny_weights)
     assert zygote.run(region, kind="exit", at=int(undisturbed.calls * 0.85)).code == 137

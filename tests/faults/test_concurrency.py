@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,6 @@ for number in range(rounds):
 
 def contend(path: Path, jobs: int, rounds: int) -> list[str]:
     """What several processes say that want one lease at the same moments."""
-    import time
-
     gate = str(time.time() + 1.5 + 0.3 * jobs)
     runs = [
         subprocess.Popen(
@@ -72,5 +71,9 @@ def test_the_living_owner_is_named_and_the_dead_one_taken_over(
 
 
 def test_a_process_that_holds_the_lease_refuses_itself_too(tmp_path: Path) -> None:
-    with lease.hold(tmp_path / "lease"), pytest.raises(OutputError, match="another run"), lease.hold(tmp_path / "lease"):
+    with (
+        lease.hold(tmp_path / "lease"),
+        pytest.raises(OutputError, match="another run"),
+        lease.hold(tmp_path / "lease"),
+    ):
         pass

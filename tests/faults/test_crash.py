@@ -1,4 +1,4 @@
-"""SQLite's method: the process ends, or the disk fails, at the k-th I/O call; the next run makes the same bytes all the same."""
+"""SQLite's method: the process ends, or the disk fails, at the k-th I/O call; the next run makes the same bytes."""
 
 from pathlib import Path
 

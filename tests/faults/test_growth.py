@@ -1,4 +1,4 @@
-"""Scenes added to a region: only the blocks that see them are computed, and the result is that of a run with all of them."""
+"""Scenes added to a region: only the blocks that see them are computed; the result is that of a run with all."""
 
 import shutil
 from pathlib import Path

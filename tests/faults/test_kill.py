@@ -1,4 +1,4 @@
-"""kill -9 of the driver and of workers at random times: the same bytes in the end, and at most one block of each worker twice."""
+"""kill -9 of the driver and of workers at random times: the same bytes, and at most one block of a worker twice."""
 
 import random
 import signal
@@ -34,14 +34,18 @@ def kill_driver(region: Path, after: int) -> int:
     return len(done)
 
 
-def test_the_driver_is_killed(tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote, expected: dict[str, str]) -> None:
+def test_the_driver_is_killed(
+    tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote, expected: dict[str, str]
+) -> None:
     region = tiny.region(tmp_path, tiny_weights, **KEYS)
-    done = kill_driver(region, random.randint(1, BLOCKS - 8))
+    done = kill_driver(region, random.randint(1, BLOCKS - 8))  # noqa: S311
     finished = zygote.run(region)
     assert finished.code == 0, finished.text
     assert tiny.digest(tmp_path / "out") == expected
     assert tiny.report(tmp_path / "out")["resumed_blocks"] == done
-    assert len(tiny.events(tmp_path / "out")) == pytest.approx(BLOCKS, abs=1)  # the log may miss the last one journalled
+    assert len(tiny.events(tmp_path / "out")) == pytest.approx(
+        BLOCKS, abs=1
+    )  # the log may miss the last one journalled
     assert tiny.strays(tmp_path / "out") == []
 
 
@@ -50,7 +54,7 @@ def test_workers_are_killed(tmp_path: Path, tiny_weights: Path, expected: dict[s
     run = tiny.start(region, "--set", "cluster.workers=2")
     for after in (3, 12):
         tiny.wait_until(lambda after=after: len(tiny.journalled(output)) >= after and len(tiny.workers(run)) == 2, run)
-        random.choice(tiny.workers(run)).kill()
+        random.choice(tiny.workers(run)).kill()  # noqa: S311
     _, said = run.communicate(timeout=200)
     assert run.returncode == 0, said
     assert tiny.digest(output) == expected

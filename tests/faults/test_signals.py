@@ -1,4 +1,4 @@
-"""SIGTERM, Ctrl-C and a second signal: the block in hand is finished, nobody is left behind, and the next run makes the same bytes."""
+"""SIGTERM, Ctrl-C, a second signal: the block in hand is finished, nobody left behind, the next run makes the same."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def test_signals_are_honoured_and_the_run_is_resumed(
     tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote, expected: dict[str, str]
 ) -> None:
     region, output = tiny.region(tmp_path, tiny_weights, **KEYS), tmp_path / "out"
-    senders: dict[str, Callable[["subprocess.Popen[str]"], None]] = {
+    senders: dict[str, Callable[[subprocess.Popen[str]], None]] = {
         "a batch system's request": lambda run: run.send_signal(signal.SIGTERM),
         "Ctrl-C in a terminal": lambda run: os.killpg(run.pid, signal.SIGINT),
         "a request to the whole job": lambda run: os.killpg(run.pid, signal.SIGTERM),

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     config = CONFIG.format(host=socket.gethostname().split(".")[0], ports=free_ports(2), folder=folder)
     (folder / "slurm.conf").write_text(config)
     environment = {**os.environ, "PATH": path, "SLURM_CONF": str(folder / "slurm.conf")}
-    munge = [f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("key-file", "log-file", "pid-file", "seed-file")]
+    munge = [
+        f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("key-file", "log-file", "pid-file", "seed-file")
+    ]
     daemons = [
         ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *munge],
         ["slurmctld", "-D", "-i"],
@@ -79,7 +82,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             processes.append(subprocess.Popen(daemon, env=environment, stdout=output, stderr=subprocess.STDOUT))
             output.close()
             time.sleep(1)
-        wait_for(lambda: "idle" in told(environment, "sinfo", "-h", "-o", "%T"), 30, lambda: logs(folder))
+        wait_for(lambda: "idle" in told(environment, "sinfo", "-h", "-o", "%T"), 30, partial(logs, folder))
         yield environment
     finally:
         for process in reversed(processes):
@@ -95,7 +98,9 @@ def told(environment: dict[str, str], *command: str) -> str:
 
 def logs(folder: Path) -> str:
     """The ends of the daemons' logs."""
-    return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in [*folder.glob("*.out"), *folder.glob("*.log")])
+    return "\n".join(
+        f"{path.name}: {path.read_text()[-1500:]}" for path in [*folder.glob("*.out"), *folder.glob("*.log")]
+    )
 
 
 def wait_for(ready: object, seconds: float, otherwise: object) -> None:
@@ -140,6 +145,6 @@ def test_a_batch_job_requeues_itself_and_finishes(
     assert len(tiny.journalled(output)) < tiny.BLOCKS
     assert "it resumes" in log.read_text()
     told(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm lets requeued jobs rest for two minutes
-    wait_for(lambda: (output / "run.json").exists(), 200, log.read_text)
+    wait_for((output / "run.json").exists, 200, log.read_text)
     assert tiny.digest(output) == undisturbed.digest
     assert tiny.report(output)["resumed_blocks"] >= 2

@@ -83,7 +83,9 @@ def config(folder: Path, weights: Path, **keys: Any) -> Path:
 def digest(output: Path) -> dict[str, str]:
     """Name -> SHA-256 of every output whose bytes do not depend on when it was made."""
     files = [output / "footprints.gpkg", output / "preview.png", *sorted((output / "probability.zarr").rglob("*"))]
-    return {str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+    return {
+        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
+    }
 
 
 def report(output: Path) -> dict[str, Any]:
@@ -150,8 +152,14 @@ class Zygote:
         """Run a region, struck by a fault: ``kind`` (exit, or the name of an errno), ``at`` and ``last`` I/O call."""
         self.runs += 1
         log = self.scratch / f"{self.runs}.log"
-        order = {"arguments": [str(region), *options], "log": str(log), "folder": str(region.parent / output), "fault": fault}
-        assert self.process.stdin and self.process.stdout
+        order = {
+            "arguments": [str(region), *options],
+            "log": str(log),
+            "folder": str(region.parent / output),
+            "fault": fault,
+        }
+        assert self.process.stdin
+        assert self.process.stdout
         print(json.dumps(order), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline())
         calls = Path(f"{log}.calls")
@@ -169,8 +177,6 @@ def zygote(scratch: Path) -> Iterator[Zygote]:
         yield Zygote(process, scratch)
         assert process.stdin
         process.stdin.close()
-
-
 
 
 def wait_until(ready: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 120) -> None:

@@ -1,10 +1,12 @@
-"""A process that has imported everything and forks a child for each run, so that hundreds of runs with real exits are cheap.
+"""A process that has imported everything and forks a child for each run: hundreds of runs with real exits are cheap.
 
-The child runs ``pipeline.run.main`` with the driver and one worker in its own process (an ``inproc`` scheduler reached as
-``cluster.kind: address``), so that one count covers the I/O calls of both. It can be made to exit, or to get an error, at any of them.
+The child runs ``pipeline.run.main`` with the driver and one worker in its own process (an ``inproc`` scheduler reached
+as ``cluster.kind: address``), so that one count covers the I/O calls of both. It can be made to exit, or to get an
+error, at any of them.
 
-Protocol: one JSON object a line on standard input, ``{"arguments": [...], "log": path, "fault": {...}}``; answers likewise.
+Protocol: one JSON object a line on standard input: ``arguments``, ``log`` and ``folder`` (paths), ``fault``.
 """
+# ruff: noqa: PLC0415
 
 import errno
 import itertools
@@ -34,7 +36,9 @@ class Faults:
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in WRITES or getattr(self.quiet, "now", False):
             return
-        writes = event != "open" or (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        writes = event != "open" or (
+            isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
         if writes and isinstance(arguments[0], str | bytes | os.PathLike):
             self._meet(os.fsdecode(arguments[0]))
 
@@ -51,7 +55,9 @@ class Faults:
 
     def _path(self, handle: int) -> str:
         try:
-            return os.readlink(f"/proc/self/fd/{handle}")
+            return os.readlink(  # noqa: PTH115
+                f"/proc/self/fd/{handle}"
+            )
         except OSError:
             return ""
 
@@ -76,11 +82,10 @@ def child(order: dict[str, Any]) -> int:
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    import dask
     from distributed import LocalCluster
 
     from pipeline import cluster, run
-
-    import dask
 
     dask.config.set(cluster.SETTINGS)
     with LocalCluster(
@@ -88,14 +93,23 @@ def child(order: dict[str, Any]) -> int:
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
     ) as there:  # fmt: skip
         faults = Faults(order["folder"], **order.get("fault", {}))
-        code = run.main([*order["arguments"], "--set", "cluster.kind=address", "--set", f"cluster.address={there.scheduler_address}"])
+        code = run.main(
+            [
+                *order["arguments"],
+                "--set",
+                "cluster.kind=address",
+                "--set",
+                f"cluster.address={there.scheduler_address}",
+            ]
+        )
     Path(order["log"] + ".calls").write_text(str(faults.seen))
     return code
 
 
 def serve() -> None:
     import distributed  # noqa: F401
-    import models.checkpoints  # noqa: F401
+
+    import models.checkpoints
     import models.predictor  # noqa: F401
     import pipeline.run  # noqa: F401
 

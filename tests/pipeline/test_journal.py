@@ -17,7 +17,12 @@ changes = st.lists(st.tuples(st.sampled_from([SAMPLES, OUTLINE]), blocks, st.boo
 
 
 def line(stage: str, block: BlockIndex, number: int = 0) -> dict[str, object]:
-    return {"stage": stage, "block": str(block), "seal": {"size": number, "crc": number}, "counts": {"predicted": number}}
+    return {
+        "stage": stage,
+        "block": str(block),
+        "seal": {"size": number, "crc": number},
+        "counts": {"predicted": number},
+    }
 
 
 def apply(journal: Journal, steps: list[tuple[str, BlockIndex, bool]]) -> dict[str, set[BlockIndex]]:
@@ -39,7 +44,9 @@ def state(journal: Journal) -> dict[str, set[BlockIndex]]:
 
 @settings(max_examples=60, deadline=None)
 @given(steps=changes)
-def test_it_reads_back_what_was_recorded_and_not_undone(steps: list[tuple[str, BlockIndex, bool]], tmp_path_factory) -> None:  # type: ignore[no-untyped-def]  # noqa: E501
+def test_it_reads_back_what_was_recorded_and_not_undone(
+    steps: list[tuple[str, BlockIndex, bool]], tmp_path_factory
+) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path_factory.mktemp("journal") / "journal"
     journal = Journal.create(path, {"block": [64, 64]})
     done = apply(journal, steps)
@@ -53,7 +60,7 @@ def test_it_reads_back_what_was_recorded_and_not_undone(steps: list[tuple[str, B
 
 @settings(max_examples=60, deadline=None)
 @given(steps=changes, cut=st.floats(0, 1), garbage=st.binary(max_size=40))
-def test_a_torn_end_costs_only_itself(steps, cut: float, garbage: bytes, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]  # noqa: E501
+def test_a_torn_end_costs_only_itself(steps, cut: float, garbage: bytes, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path_factory.mktemp("journal") / "journal"
     journal = Journal.create(path, {"a": 1})
     sizes = [path.stat().st_size]
@@ -110,7 +117,7 @@ def test_a_full_disk_leaves_it_as_it_was(call: str, tmp_path: Path, monkeypatch:
         raise OSError(errno.EIO, "input/output error")
 
     monkeypatch.setattr(os, call, half if call == "write" else broken)
-    with pytest.raises(OSError, match="No space|input/output"):
+    with pytest.raises(OSError, match=r"No space|input/output"):
         journal.record(line(SAMPLES, BlockIndex(0, 1)))
     monkeypatch.undo()
     assert path.read_bytes() == before

@@ -96,4 +96,4 @@ def test_a_run_whose_lease_was_taken_is_asked_to_stop(path: Path) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert asked == [signal.SIGTERM]
-    assert json.loads(path.read_text())["token"] == "thief", "the new owner's lease is not removed"
+    assert json.loads(path.read_text())["pid"] == 7, "the new owner's lease is not removed"
