@@ -141,9 +141,12 @@ class Histogram:
 
 
 def best_level(histograms: Sequence[Histogram]) -> int:
-    """The level >= 1 with the highest mean IoU over ``histograms``: one per source, so that none decides alone."""
+    """The level in 1..253 with the highest mean IoU over ``histograms``: one per source, so that none decides alone.
+
+    The ends are left out: at 0 and 1 a threshold decides nothing.
+    """
     mean = np.mean([histogram.ious() for histogram in histograms], axis=0)
-    return int(np.argmax(mean[1:])) + 1
+    return int(np.argmax(mean[1:-1])) + 1
 
 
 @dataclass(frozen=True, slots=True)
