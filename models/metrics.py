@@ -115,9 +115,8 @@ class Histogram:
         return _shares(hits, self.building.sum() + alarms)
 
     def reliability(self, bins: int = 15) -> tuple[tuple[float, float], ...]:
-        """(mean predicted probability, observed share of buildings) of each of ``bins`` equal bins that is not empty."""
-        curve = [(predicted, observed) for predicted, observed, _ in self._bins(bins)]
-        return tuple(curve)
+        """(mean predicted probability, observed share of buildings) of each of ``bins`` bins that is not empty."""
+        return tuple((predicted, observed) for predicted, observed, _ in self._bins(bins))
 
     def calibration_error(self, bins: int = 15) -> float:
         """Expected calibration error, 0..1: mean |predicted − observed|, weighed by pixels (Guo et al. 2017)."""
