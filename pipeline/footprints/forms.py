@@ -108,20 +108,21 @@ def choose(forms: list[Polygons], count: int, lines: Polygons) -> Int:
         lines: Contours that no form but the first may meet.
     """
     chosen = np.zeros(count, np.int64)
+    shaped = np.flatnonzero(shapely.get_num_coordinates(forms[0][:count]) <= LARGEST)
     for level in range(1, len(forms)):
-        own = forms[level][:count]
+        own = forms[level][shaped]
         shapely.prepare(own)
-        free = np.asarray(shapely.is_valid(own)) & ~_meets(own, lines, itself=False)
+        free = np.asarray(shapely.is_valid(own)) & ~_meets(own, lines, np.full(len(own), -1))
         for below in range(level + 1):
-            free &= ~_meets(own, forms[below], itself=True)
-        chosen[free] = level
+            free &= ~_meets(own, forms[below], shaped)
+        chosen[shaped[free]] = level
     return chosen
 
 
-def _meets(polygons: Polygons, others: Polygons, *, itself: bool) -> Bool:
-    """Whether each polygon intersects one of the others; the one of its own number is ``itself``."""
+def _meets(polygons: Polygons, others: Polygons, itself: Int) -> Bool:
+    """Whether each polygon intersects one of the others; ``itself`` is its own number among them, or -1."""
     one, two = shapely.STRtree(others).query(polygons)
-    apart = one != two if itself else np.ones(len(one), np.bool_)
+    apart = itself[one] != two
     one, two = one[apart], two[apart]
     meets = np.zeros(len(polygons), np.bool_)
     meets[one[shapely.intersects(polygons[one], others[two])]] = True
