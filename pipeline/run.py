@@ -111,7 +111,7 @@ def conclude(content: Mapping[str, Any], production: Production) -> int:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """SIGTERM and SIGINT ask to stop; a second one ends at once. What does not heed the request is interrupted in the end."""
+    """SIGTERM and SIGINT ask to stop; a second one ends at once, and so does what does not heed the request."""
     stop = Stop()
 
     def handle(number: int, _: object) -> None:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -108,7 +109,7 @@ def _write_coordinates(group: zarr.Group, shape: tuple[int, int], affine: Affine
 
 
 @lru_cache(maxsize=8)
-def _array(path: Path) -> zarr.Array:
+def _array(path: Path) -> zarr.Array[Any]:
     array = zarr.open_group(path, mode="r+")[ARRAY]
     if not isinstance(array, zarr.Array):
         raise PipelineError(f"{path}: {ARRAY!r} is not an array; run with --overwrite")

@@ -1,7 +1,7 @@
 """Blocks that partition a raster, and the tile that each block needs.
 
-All arithmetic is integer, in pixels, and per axis. A block is what is kept; its tile is what the network sees: the block
-grown by the network's reach, with its origin on the network's stride. Overlaps are cropped, never blended.
+All arithmetic is integer, in pixels, and per axis. A block is what is kept; its tile is what the network sees: the
+block grown by the reach of the network, with its origin on the stride. Overlaps are cropped, not blended.
 """
 
 from collections.abc import Iterator

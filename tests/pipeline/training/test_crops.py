@@ -1,6 +1,5 @@
 """Samples depend on the seed and their number alone, and image and labels stay on each other."""
 
-
 from itertools import pairwise
 
 import numpy as np
