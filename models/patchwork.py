@@ -3,7 +3,7 @@
 At full resolution a U-Net has most of its memory and little of its work. Here only what later layers need again is held
 whole: features coarser than the input, where their resolution changes or several layers read them. All between is
 computed for one patch of a held layer at a time, small enough for a processor's cache, from just those pixels that the
-patch depends on (``models.reach``). That is exact, as tiling is, and on a CPU faster than whole layers.
+patch depends on (``models.reach``). That is exact, as tiling is, and takes no longer (docs/performance.md).
 """
 
 from collections.abc import Callable, Iterator
