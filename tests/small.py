@@ -17,14 +17,18 @@ from models.weights import Weights
 AFFINE = Affine(0.3, 0, 617100.1, 0, -0.3, 3344400.7)
 
 
-def write_weights(path: Path, seed: int = 0) -> Path:
-    """A TernausNet11 with random (He) weights and a thin decoder."""
+def write_weights(path: Path, seed: int = 0, filters: int = 2) -> Path:
+    """A TernausNet11 with random (He) weights and a thin decoder, whose probabilities spread over 0..1."""
     torch.manual_seed(seed)
-    network = TernausNet11(filters=2)
+    network = TernausNet11(filters=filters)
     for parameter in network.parameters():
         if parameter.dim() > 1:
             torch.nn.init.kaiming_normal_(parameter)
-    checkpoints.save(network, path, Weights(network="ternausnet11", options={"filters": 2}, threshold=0.5))
+    with torch.no_grad():
+        logits = network((torch.rand(1, 3, 128, 128) - 0.5) * 3)
+        network.final.weight.mul_(2 / logits.std())
+        network.final.bias.sub_(logits.mean()).mul_(2 / logits.std())
+    checkpoints.save(network, path, Weights(network="ternausnet11", options={"filters": filters}, threshold=0.5))
     return path
 
 

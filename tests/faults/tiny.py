@@ -16,13 +16,9 @@ from typing import Any
 import imagery
 import numpy as np
 import psutil
-import torch
 import yaml
 from affine import Affine
-
-from models import checkpoints
-from models.ternausnet import TernausNet11
-from models.weights import Weights
+from small import write_weights
 
 AFFINE = Affine(0.3, 0, 617100.0, 0, -0.3, 3344400.0)
 SHAPE, CUT = (200, 420), 230
@@ -31,18 +27,8 @@ PROJECT = Path(__file__).parents[2]
 
 
 def weights(path: Path) -> Path:
-    """A TernausNet11 with random (He) weights and a thin decoder, whose probabilities spread over 0..1."""
-    torch.manual_seed(3)
-    network = TernausNet11(filters=1)
-    for parameter in network.parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.kaiming_normal_(parameter)
-    with torch.no_grad():
-        logits = network((torch.rand(1, 3, 128, 128) - 0.5) * 3)
-        network.final.weight.mul_(2 / logits.std())
-        network.final.bias.sub_(logits.mean()).mul_(2 / logits.std())
-    checkpoints.save(network, path, Weights(network="ternausnet11", options={"filters": 1}, threshold=0.5))
-    return path
+    """A cheap network."""
+    return write_weights(path, seed=3, filters=1)
 
 
 def scene(path: Path, seed: int, place: tuple[int, int], shape: tuple[int, int]) -> Path:
