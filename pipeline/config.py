@@ -5,6 +5,7 @@ Descriptions below are the reference documentation, and the JSON schema that edi
 """
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ def _absolute(value: object) -> object:
     if not value or "\0" in value:
         raise PydanticCustomError("path", "is not a path; write one, relative to this file or absolute")
     base = value.base if isinstance(value, Scalar) else Path()
-    return Path(str(base / value))
+    return Path(os.path.normpath(base / value))  # as people read it: no ../ in the middle
 
 
 def _source(value: object) -> object:
