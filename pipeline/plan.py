@@ -19,14 +19,15 @@ from pipeline.footprints.shaping import Shaping
 from pipeline.machine import GIB, MIB
 from pipeline.mosaic import Mosaic
 from pipeline.picture import Album
+from pipeline.scenes.gdal import CACHE_BYTES
 from pipeline.store import SAMPLE_MAX
 from tiling import budget
 from tiling.grid import Axis, BlockIndex, Grid, round_up
 
 # The published threshold of TernausNet (arXiv:1801.05746, section III), for weights that carry no calibrated one.
 PAPER_THRESHOLD = 0.3
-# A process with torch, rasterio, zarr and dask loaded, before its first tile (measured: 0.62 GiB).
-PROCESS_BYTES = 700 * MIB
+# A process with torch, rasterio, zarr and dask loaded, before its first tile (measured: 0.62 GiB), with GDAL's cache full.
+PROCESS_BYTES = 700 * MIB + CACHE_BYTES
 # uint8 RGB and the mask of a tile that waits for the device, and samples that wait for the disk, per tile pixel.
 WAITING_BYTES = 5
 # More memory than this per worker buys less than 2 % of the computed pixels of an Inria scene.
