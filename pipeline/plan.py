@@ -26,7 +26,7 @@ from tiling.grid import Axis, BlockIndex, Grid, round_up
 
 # The published threshold of TernausNet (arXiv:1801.05746, section III), for weights that carry no calibrated one.
 PAPER_THRESHOLD = 0.3
-# A process with torch, rasterio, zarr and dask loaded, before its first tile (measured: 0.62 GiB), with GDAL's cache full.
+# A process with torch, rasterio, zarr and dask loaded (measured: 0.62 GiB), and the cache of GDAL.
 PROCESS_BYTES = 700 * MIB + CACHE_BYTES
 # uint8 RGB and the mask of a tile that waits for the device, and samples that wait for the disk, per tile pixel.
 WAITING_BYTES = 5
