@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from small import write_weights
+
+# Tests are not timed: a busy machine is no failure. Speed is measured in tests/benchmarks.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SHARED = Path(__file__).parents[1] / "../shared/data"
 

@@ -10,12 +10,15 @@ from affine import Affine
 from pipeline import config, init, run, survey
 from pipeline.errors import InputError
 
+AFFINE = Affine(0.3, 0, 500_000, 0, -0.3, 5_300_000)
+"""At the resolution that the project's weights were trained at."""
+
 
 def scenes(folder: Path, count: int = 2, **profile: object) -> Path:
     """Neighbouring scenes from west to east."""
     folder.mkdir(parents=True)
     for number in range(count):
-        affine = imagery.AFFINE @ Affine.translation(300 * number, 0)
+        affine = AFFINE @ Affine.translation(300 * number, 0)
         imagery.write(folder / f"{number}.tif", imagery.noise(300, 300, number), **{"transform": affine} | profile)
     return folder
 
@@ -96,11 +99,18 @@ def test_one_band_is_grey(tmp_path: Path) -> None:
 
 def test_scenes_of_two_grids_are_resampled(tmp_path: Path) -> None:
     folder = scenes(tmp_path / "scenes", 1)
-    shifted = imagery.AFFINE @ Affine.translation(300.4, 0)
+    shifted = AFFINE @ Affine.translation(300.4, 0)
     imagery.write(folder / "b.tif", imagery.noise(300, 300), transform=shifted)
     region, told = made(folder, tmp_path / "region.yaml")
     assert region.grid.resample
     assert "grid.resample: true" in told
+
+
+def test_scenes_coarser_than_the_weights_are_resampled(tmp_path: Path) -> None:
+    folder = scenes(tmp_path / "scenes", 1, transform=imagery.AFFINE)
+    region, told = made(folder, tmp_path / "region.yaml")
+    assert region.grid.resolution == 0.3
+    assert "the weights were trained at it" in told
 
 
 def test_what_it_cannot_cure_it_tells(tmp_path: Path) -> None:
