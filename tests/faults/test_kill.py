@@ -26,7 +26,7 @@ def kill_driver(region: Path, after: int) -> int:
     tiny.wait_until(lambda: len(tiny.journalled(output)) >= after, run)
     children = tiny.family(run)
     run.send_signal(signal.SIGKILL)
-    run.wait()
+    run.communicate()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
     done = tiny.journalled(output)
