@@ -11,7 +11,7 @@ def region(tmp_path: Path, tiny_weights: Path) -> Path:
     return tiny.region(tmp_path, tiny_weights)
 
 
-def resumes(region: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome) -> None:
+def assert_resumes(region: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome) -> None:
     """The next run ends well, and its outputs are those of an undisturbed one."""
     done = zygote.run(region)
     assert done.code == 0, done.text
@@ -26,7 +26,7 @@ def test_a_run_that_crashes_again_and_again_makes_the_same_bytes(
     places = [3, 9, 20, 23, 31, 40, 64, 90, 120]
     codes = [zygote.run(region, kind="exit", at=at).code for at in places]
     assert codes.count(137) >= 6
-    resumes(region, zygote, undisturbed)
+    assert_resumes(region, zygote, undisturbed)
 
 
 @pytest.mark.parametrize("share", [0.55, 0.8, 0.97])
@@ -34,7 +34,7 @@ def test_a_crash_anywhere_is_resumed(
     share: float, region: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
 ) -> None:
     assert zygote.run(region, kind="exit", at=int(undisturbed.calls * share)).code == 137
-    resumes(region, zygote, undisturbed)
+    assert_resumes(region, zygote, undisturbed)
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_a_crash_at_every_call_is_resumed(
         at += 1
         region = tiny.region(tmp_path / str(at), tiny_weights)
         code = zygote.run(region, kind="exit", at=at).code
-        resumes(region, zygote, undisturbed)
+        assert_resumes(region, zygote, undisturbed)
     assert code == 0
     assert at > 0.9 * undisturbed.calls
 
@@ -67,7 +67,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
     done = strikes("ENOSPC", int(undisturbed.calls * share), None, region, zygote)
     assert done.code in (1, 2)
     assert "No space left on device" in done.text
-    resumes(region, zygote, undisturbed)
+    assert_resumes(region, zygote, undisturbed)
 
 
 @pytest.mark.parametrize("kind", ["EIO", "EACCES"])
@@ -76,7 +76,7 @@ def test_a_disk_that_fails_once_loses_nothing(
 ) -> None:
     at = int(undisturbed.calls * 0.4)
     strikes(kind, at, at, region, zygote)
-    resumes(region, zygote, undisturbed)
+    assert_resumes(region, zygote, undisturbed)
 
 
 @pytest.mark.slow
@@ -88,4 +88,4 @@ def test_an_error_at_every_call_is_survived(
     for at in range(1, undisturbed.calls + 1):
         region = tiny.region(tmp_path / str(at), tiny_weights)
         strikes(kind, at, None if lasting else at, region, zygote)
-        resumes(region, zygote, undisturbed)
+        assert_resumes(region, zygote, undisturbed)

@@ -47,7 +47,7 @@ def test_the_owner_is_named(path: Path) -> None:
 def test_a_torn_lease_has_no_owner(content: str, path: Path) -> None:
     path.write_text(content)
     with lease.hold(path):
-        pass
+        assert str(os.getpid()) in path.read_text(), "this process is named as the owner"
 
 
 def test_a_dead_owner_of_this_machine_is_taken_over_at_once(path: Path) -> None:
