@@ -46,6 +46,25 @@ def with_batch_norm(network: nn.Module, keep: tuple[str, ...] = ("final",)) -> n
     return _replaced(network, normed)
 
 
+@torch.no_grad()
+def settle(network: nn.Module, images: Tensor) -> None:
+    """Make each ``Normed`` of trained weights the convolution that it was before, on (N, 3, H, W) typical ``images``.
+
+    Its norm gives back the mean and deviation that it takes away, so that training goes on where it was folded.
+    """
+
+    def measure(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
+        values = {"running_mean": mean, "running_var": variance, "bias": mean, "weight": (variance + norm.eps).sqrt()}
+        norm.load_state_dict(values, strict=False)
+
+    norms = [module.norm for module in network.modules() if isinstance(module, Normed)]
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    network.eval()(images)
+    for hook in hooks:
+        hook.remove()
+
+
 def fold(network: nn.Module) -> nn.Module:
     """A copy of ``network`` in evaluation mode, each ``Normed`` folded into its convolution: the original's names."""
     folded = copy.deepcopy(network)

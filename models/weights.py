@@ -21,6 +21,8 @@ METADATA_KEY = "seamless-footprints"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # ^ RGB / 255 over ImageNet's training set, what every TernausNet was trained with
+PAPER_THRESHOLD = 0.3
+# ^ TernausNet's published one (arXiv:1801.05746, section III), for weights that carry no calibrated one
 
 __all__ = ["Weights", "WeightsError", "describe"]
 
@@ -61,6 +63,11 @@ class Weights:
         problem = _problem(self)
         if problem:
             raise WeightsError(problem)
+
+    @property
+    def operating_threshold(self) -> float:
+        """Probability from which a pixel is building: the calibrated one, else the paper's."""
+        return PAPER_THRESHOLD if self.threshold is None else self.threshold
 
     def to_json(self) -> str:
         """The text kept in the file's metadata; where the file lies and its digest are no part of it."""

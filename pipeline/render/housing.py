@@ -35,7 +35,7 @@ def _house(block: Block, lot: Frame) -> None:
     if room > 9 and rng.random() < 0.4:
         w, d = block.shift(4.2, 7.0), block.shift(4.2, 6.8)
         s = 0.8 if rng.random() < 0.5 else width - w - 0.8
-        t = depth - d - block.shift(0.8, min(4, room - d - 1.5))
+        t = depth - d - block.shift(0.8, max(0.8, min(4, room - d - 1.5)))
         plots.build(plan, lot, [(s, t, s + w, t + d)], plots.draw_roof(rng, block.style, 2.4))
 
 

@@ -48,6 +48,12 @@ def mix(text: str) -> Weights:
     return tuple((name, float(weight)) for name, weight in pairs)
 
 
+MIXED_TREES = mix("leaf 4, leaf_dark 3, leaf_light 2, conifer 1")
+SHINGLES = mix(
+    "shingle_brown 3, shingle_grey 4, shingle_dark 4, shingle_tan 2, metal_white 1, metal_grey 0.7, tile_red 0.3"
+)
+CONCRETE = mix("roof_concrete 4, roof_stained 4, roof_terracotta 1, roof_white 0.5")
+
 STYLES: dict[str, Style] = {
     "suburb": Style(  # temperate: tiled roofs, hedges, terraces among detached houses
         quarter=360,
@@ -64,7 +70,7 @@ STYLES: dict[str, Style] = {
         ground=mix("lawn 6, grass 3, paving 0.7"),
         road=mix("asphalt 3, old_asphalt 2"),
         trees=1.0,
-        leaves=mix("leaf 4, leaf_dark 3, leaf_light 2, conifer 1"),
+        leaves=MIXED_TREES,
     ),
     "us_suburb": Style(  # shingles, wide lots, bare and green trees
         quarter=420,
@@ -76,10 +82,7 @@ STYLES: dict[str, Style] = {
         frontage=(13, 22),
         height=(2.8, 5),
         roofs=mix("hip 6, gable 6, flat 0.6"),
-        pitched=mix(
-            "shingle_brown 3, shingle_grey 4, shingle_dark 4, shingle_tan 2, metal_white 1, metal_grey 0.7, "
-            "tile_red 0.3"
-        ),
+        pitched=SHINGLES,
         flat=mix("membrane 3, roof_gravel 2, bitumen 2, shingle_tan 1"),
         ground=mix("lawn 3, grass 4, dry_grass 3, leaf_litter 2"),
         road=mix("asphalt 3, old_asphalt 4, concrete 1"),
@@ -96,10 +99,7 @@ STYLES: dict[str, Style] = {
         frontage=(7.5, 11),
         height=(5, 10),
         roofs=mix("flat 5, gable 4, hip 3"),
-        pitched=mix(
-            "shingle_brown 3, shingle_grey 4, shingle_dark 4, shingle_tan 2, metal_white 1, metal_grey 0.7, "
-            "tile_red 0.3"
-        ),
+        pitched=SHINGLES,
         flat=mix("bitumen 4, membrane 2.5, roof_gravel 3, shingle_brown 2, metal_white 0.7"),
         ground=mix("lawn 5, grass 3, concrete 1.5"),
         road=mix("asphalt 3, old_asphalt 2"),
@@ -121,7 +121,7 @@ STYLES: dict[str, Style] = {
         ground=mix("paving 3, lawn 2, concrete 2, gravel 1"),
         road=mix("asphalt 3, old_asphalt 2, paving 1"),
         trees=0.5,
-        leaves=mix("leaf 4, leaf_dark 3, leaf_light 2, conifer 1"),
+        leaves=MIXED_TREES,
     ),
     "tin_town": Style(  # dense, of concrete terraces and sheet metal
         quarter=240,
@@ -134,11 +134,11 @@ STYLES: dict[str, Style] = {
         height=(3, 13),
         roofs=mix("flat 8, shed 3, gable 1.5"),
         pitched=mix("metal_grey 4, metal_white 2, metal_blue 2.5, metal_rust 3, metal_red 1, metal_green 0.6"),
-        flat=mix("roof_concrete 4, roof_stained 4, roof_terracotta 1, roof_white 0.5"),
+        flat=CONCRETE,
         ground=mix("soil 4, grass 2, meadow 2, paving 1, rubble 1"),
         road=mix("old_asphalt 2, dirt_road 3"),
         trees=0.9,
-        leaves=mix("leaf 4, leaf_dark 3, leaf_light 2, conifer 1"),
+        leaves=MIXED_TREES,
     ),
     "arid": Style(  # walled compounds and courtyards
         quarter=320,
@@ -168,7 +168,7 @@ STYLES: dict[str, Style] = {
         height=(2.8, 7),
         roofs=mix("flat 3, shed 4, gable 5"),
         pitched=mix("fibre_cement 6, tile_orange 4, tile_brown 2, metal_grey 2, metal_rust 1, metal_white 1"),
-        flat=mix("roof_concrete 4, roof_stained 4, roof_terracotta 1, roof_white 0.5"),
+        flat=CONCRETE,
         ground=mix("red_soil 3, soil 2, meadow 3, grass 2, concrete 1"),
         road=mix("old_asphalt 3, dirt_road 2, asphalt 1"),
         trees=1.3,
@@ -191,7 +191,7 @@ STYLES: dict[str, Style] = {
         ground=mix("concrete 3, gravel 2, dry_grass 2, grass 2"),
         road=mix("asphalt 3, old_asphalt 2, concrete 1"),
         trees=0.25,
-        leaves=mix("leaf 4, leaf_dark 3, leaf_light 2, conifer 1"),
+        leaves=MIXED_TREES,
     ),
     "rural": Style(  # fields, woods and farms
         quarter=520,
@@ -208,7 +208,7 @@ STYLES: dict[str, Style] = {
         ground=mix("grass 4, meadow 4, lawn 2, gravel 1"),
         road=mix("asphalt 2, old_asphalt 2, dirt_road 2"),
         trees=1.0,
-        leaves=mix("leaf 4, leaf_dark 3, leaf_light 2, conifer 1"),
+        leaves=MIXED_TREES,
     ),
 }
 """Every style by name."""

@@ -133,7 +133,7 @@ def _place(folder: Path, data: DataSet, seed: int) -> tuple[Path, Path]:
     window = RenderWindow(row, col, data.size, data.size, math.exp(rng.uniform(low, high)))
     image, mask = folder / f"{seed:05}.tif", folder / f"{seed:05}_mask.tif"
     if not image.exists():
-        scene = render(World(seed), window)
+        scene = render(World(seed, data.style), window)
         with replaced(mask) as aside:
             write_mask(aside, scene, window, RENDERED_AT)
         with replaced(image) as aside:

@@ -14,11 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 from models import catalogue, initialise, losses
 from models.checkpoints import read_tensors
 from models.fitting import fitted
-from models.folding import fold, with_batch_norm
+from models.folding import fold, settle, with_batch_norm
 from models.freezing import freeze_encoder
 from models.predictor import PRECISIONS
 from pipeline.errors import InputError
 from pipeline.training import checkpoint
+from pipeline.training.muon import Muon, groups_of
 from pipeline.training.pace import Pace
 from pipeline.training.processes import Processes, device_of
 from pipeline.training.settings import LossChoice, NetworkChoice, Recipe, Training
@@ -77,7 +78,9 @@ def loss_of(choice: LossChoice) -> losses.Loss:
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam or AdamW; only kernels decay: biases and normalisations have no scale to be kept small."""
+    """Only kernels decay: biases and normalisations have no scale to be kept small."""
+    if recipe.optimizer == "muon":
+        return Muon(groups_of(network, recipe.decay), recipe.rate)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.decay},
@@ -136,8 +139,10 @@ class Session:
         """One step on (N, 3, H, W) RGB 0..1 and (N, H, W) labels; its loss is the last of ``state.losses``."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.pace.rate(self.state.step)
-        self.parallel.train()
         images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        if self.state.step == 0 and self.settings.network.folded:
+            self._settle(images)
+        self.parallel.train()
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = self.parallel(normalised(images))
         loss = self.loss(logits, labels)
@@ -149,6 +154,11 @@ class Session:
         self.state.step += 1
         self.state.losses.append(float(loss.detach()))
         self._follow()
+
+    def _settle(self, images: Tensor) -> None:
+        """Trained weights go on from where they were when their batch norm was folded."""
+        for network in self._parts().values():
+            settle(network, normalised(images))
 
     def _clip(self) -> None:
         if self.settings.recipe.clip:

@@ -59,6 +59,8 @@ class DataSet(Section):
     """What is held out, beyond scenes 1-5 of each city (inria) and ImageSets/Segmentation/val.txt (voc)."""
     scenes: Annotated[int, Field(ge=1, le=10_000)] = 64
     """rendered: how many places are rendered."""
+    style: str = "auto"
+    """rendered: the kind of place, as in ``python -m pipeline.render --style``; auto draws one for each."""
     size: Annotated[int, Field(ge=64, le=4096)] = 448
     """rendered: side of a scene, px."""
     resolution: tuple[Annotated[float, Field(ge=0.05, le=2)], Annotated[float, Field(ge=0.05, le=2)]] = (0.2, 0.5)
@@ -101,6 +103,11 @@ class NetworkChoice(Section):
         if self.batch_norm and not self.name.startswith(PLAIN):
             raise at("batch_norm", f"{self.name} has batch norm already; leave it out")
         return self
+
+    @property
+    def folded(self) -> bool:
+        """Whether it starts from weights whose batch norm was folded away, and trains with batch norm."""
+        return self.batch_norm and self.start == "checkpoint"
 
     @property
     def classes(self) -> int:
@@ -147,8 +154,8 @@ class Recipe(Section):
     """Crops of a batch, per process."""
     crop: Annotated[tuple[int, ...], Field(min_length=1)] = (256,)
     """Sides of the crops, px; several follow each other in equal parts of the training: small ones first learn fast."""
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    """Adam, or with decoupled weight decay."""
+    optimizer: Literal["adam", "adamw", "muon"] = "adamw"
+    """Adam, the same with decoupled weight decay, or Muon: kernels by orthogonalised momentum, the rest by AdamW."""
     rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Highest learning rate."""
     schedule: Literal["constant", "cosine"] = "cosine"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models import catalogue
-from models.folding import Normed, fold, with_batch_norm
+from models.folding import Normed, fold, settle, with_batch_norm
 
 PLAIN = {"ternausnet11": {"filters": 4}, "ternausnet16": {"filters": 4}, "ternausnet16-deconv": {"filters": 4}}
 
@@ -54,3 +54,16 @@ def test_the_given_network_is_left_alone() -> None:
 def test_a_network_that_has_batch_norm_is_refused() -> None:
     with pytest.raises(ValueError, match="batch norm already"):
         with_batch_norm(catalogue.build("unet"))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_trained_weights_go_on_where_they_were_folded(name: str) -> None:
+    """Batch norm put behind trained convolutions and settled changes nothing on the images that it was settled on."""
+    network, x = fold(trained(name)), torch.randn(2, 3, 64, 96)
+    again = with_batch_norm(network)
+    settle(again, x)
+    with torch.no_grad():
+        expected = network(x)
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(again.eval()(x), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(again.train()(x), expected, rtol=1e-4, atol=1e-4)

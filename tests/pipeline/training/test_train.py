@@ -157,7 +157,9 @@ def test_two_processes_train_as_one(root: Path, settings_file: Path, tmp_path: P
     command = [*torchrun, "-m", "pipeline.train", str(settings_file), *changed]
     done = subprocess.run(command, cwd=CONFIGS.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert describe(tmp_path / "out" / "weights.safetensors").scores
+    scores = describe(tmp_path / "out" / "weights.safetensors").scores
+    assert scores
+    print(f"two processes trained: {scores}")
 
 
 def test_classes_train_on_a_voc_folder(root: Path, settings_file: Path, tmp_path: Path) -> None:
