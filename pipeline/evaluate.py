@@ -18,6 +18,7 @@ from pipeline.evaluation.objects import compare
 from pipeline.evaluation.present import Picture
 from pipeline.evaluation.scoring import Rules, Scores, judge
 from pipeline.evaluation.subjects import Run, Subject, of_run, shifted
+from pipeline.samples import level
 from pipeline.training import datasets
 from pipeline.training.scenes import LabelledScene
 from pipeline.training.settings import DataSet, Training
@@ -113,11 +114,11 @@ def of_folder(options: argparse.Namespace) -> Job:
 
 def of_file(options: argparse.Namespace) -> Job:
     """Labelled scenes, predicted by weights."""
-    from pipeline.evaluation.live import level_of, of_weights  # noqa: PLC0415 - imports torch; a run's scores spare it
+    from pipeline.evaluation.live import of_weights  # noqa: PLC0415 - imports torch; a run's scores spare it
 
     weights = describe(options.subject)
     subjects = unique(of_weights(weights, labelled(options), options.device, options.precision))
-    rules = Rules(level_of(weights), options.boundary, options.band, None, (0, 0))
+    rules = Rules(level(weights.operating_threshold), options.boundary, options.band, None, (0, 0))
     places = present.side_by_side({subject.name: subject.shape for subject in subjects})
     return Job(subjects, rules, places, weights_facts(weights))
 

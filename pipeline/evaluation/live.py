@@ -12,7 +12,8 @@ from models.predictor import Predictor
 from models.weights import Weights
 from pipeline.evaluation.objects import Polygons
 from pipeline.evaluation.subjects import Subject, metres_per_pixel, polygons_of, shifted
-from pipeline.store import NO_DATA, SAMPLE_MAX
+from pipeline.footprints.marching import is_inside
+from pipeline.samples import level
 from pipeline.tasks import pad
 from pipeline.training.scenes import LabelledScene, opened, read_image, read_labels
 from tiling.grid import Axis, Grid, Window, round_up
@@ -30,7 +31,7 @@ def of_weights(weights: Weights, scenes: Sequence[LabelledScene], device: str, p
 
 def subject(scene: LabelledScene, predictions: "Predictions", weights: Weights) -> Subject:
     """One scene's part, to be evaluated."""
-    origin, level = (scene.part.rows.start, scene.part.cols.start), level_of(weights)
+    origin, least = (scene.part.rows.start, scene.part.cols.start), level(weights.operating_threshold)
 
     def labels(window: Window) -> NDArray[np.uint8]:
         return read_labels(scene, shifted(window, origin))
@@ -39,7 +40,7 @@ def subject(scene: LabelledScene, predictions: "Predictions", weights: Weights) 
         return predictions.of(scene)[window.within(whole)]
 
     def predicted() -> Polygons:
-        return polygons_of(lambda window: called(samples(window), level), scene.part.shape)
+        return polygons_of(lambda window: is_inside(samples(window), least).astype(np.uint8), scene.part.shape)
 
     def true() -> Polygons:
         return polygons_of(labels, scene.part.shape)
@@ -48,17 +49,6 @@ def subject(scene: LabelledScene, predictions: "Predictions", weights: Weights) 
     made = Subject(scene.image.stem, scene.source, scene.part.shape, samples, labels, predicted, true, metres)
     whole = made.whole
     return made
-
-
-def level_of(weights: Weights) -> int:
-    """The sample from which the weights call a pixel building: by their calibrated threshold, else the paper's 0.3."""
-    return int(np.ceil(round((weights.threshold or 0.3) * SAMPLE_MAX, 6)))
-
-
-def called(samples: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
-    """1 where ``samples`` call a building."""
-    building: NDArray[np.uint8] = ((samples >= level) & (samples != NO_DATA)).astype(np.uint8)
-    return building
 
 
 def _metres(scene: LabelledScene, weights: Weights) -> tuple[float, float]:

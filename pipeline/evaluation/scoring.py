@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.metrics import IGNORE, Confusion, Mask, boundary
 from pipeline.evaluation.objects import Objects
-from pipeline.store import NO_DATA
+from pipeline.samples import NO_DATA
 from tiling.grid import Span, Window
 
 WINDOW = 2048

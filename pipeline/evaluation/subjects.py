@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation.objects import Polygons
 from pipeline.evaluation.scoring import Read
 from pipeline.footprints.ground import Frame
+from pipeline.samples import SAMPLE_MAX
 from pipeline.training.scenes import LabelledScene, burn, footprints_in_pixels, opened, read_labels
 from pipeline.workspace import read_json
 from tiling.grid import Span, Window
@@ -127,7 +128,7 @@ class Run:
     @property
     def level(self) -> int:
         """The sample from which the run called a pixel building."""
-        return round(float(self.content["threshold"]) * store.SAMPLE_MAX)
+        return round(float(self.content["threshold"]) * SAMPLE_MAX)
 
     @property
     def scenes(self) -> dict[str, Window]:
