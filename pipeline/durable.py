@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.errors import OutputError
+
 
 def sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
@@ -14,6 +16,16 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def refuse_open(database: Path) -> None:
+    """Refuse to replace an SQLite database that a program has open: renaming over it would destroy it.
+
+    Raises:
+        OutputError: its ``-wal`` or ``-shm`` file exists.
+    """
+    if any(database.with_name(database.name + mark).exists() for mark in ("-wal", "-shm")):
+        raise OutputError(f"{database} is open in another program: close it in QGIS, run again")
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from tiling.grid import Span, Window
 # The form of what is stored; raised when a new version of the project would store something else.
 FORMAT = 1
 # Keys that may change between a run and its resumption: they say where and how fast, not what.
-INDIFFERENT = {"name", "output", "cluster", "memory", "on_error", "remote", "scenes"}
+INDIFFERENT = {"output", "cluster", "memory", "on_error", "remote", "scenes"}
+# Keys and sections that samples do not depend on: what they decide is made from the samples that are stored.
+DERIVED = {"name", "licence", "footprints", "probability"}
 # More sentences than this hide the first ones.
 SENTENCES = 20
 
@@ -49,8 +51,14 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
+def of_samples(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a fingerprint that samples depend on."""
+    return {key: value for key, value in whole.items() if key.split(".")[0] not in DERIVED}
+
+
 def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Window] | None:
-    """Windows of the scenes that ``after`` has more, when that is all that differs; else None."""
+    """Windows of the scenes that ``after`` has more; None when anything else differs that samples depend on."""
+    before, after = of_samples(before), of_samples(after)
     if any(before.get(key) != after.get(key) for key in _others(before, after)):
         return None
     known = iter(before["scenes"])

@@ -19,12 +19,15 @@ CREATE TABLE layer_styles (
 )
 """
 """QGIS's own table of styles, as it makes it."""
+RTREE_BYTES = 64 << 20
+"""What GDAL may take to build the R-tree in memory; else a tenth of the machine, growing with the region."""
 
 
 def write(path: Path, rows: Rows, metadata: Metadata) -> None:
     """Write record batches of the footprints' schema to a new GeoPackage."""
     now = metadata.date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": now})
+    options = {"OGR_CURRENT_DATE": now, "OGR_GPKG_MAX_RAM_USAGE_RTREE": RTREE_BYTES}
+    pyogrio.set_gdal_config_options(options)
     try:
         pyogrio.write_arrow(
             stream(rows),
@@ -39,7 +42,7 @@ def write(path: Path, rows: Rows, metadata: Metadata) -> None:
             layer_options={"GEOMETRY_NAME": "geom", "IDENTIFIER": metadata.title, "DESCRIPTION": metadata.description},
         )
     finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+        pyogrio.set_gdal_config_options(dict.fromkeys(options))
     with closing(sqlite3.connect(path)) as database, database:
         _embed_style(database, now)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pyogrio
 
 from pipeline import durable
-from pipeline.errors import OutputError
 from pipeline.export import geopackage, parquet
 from pipeline.export.metadata import Metadata
 from pipeline.export.rows import LAYER, Rows, stream
+from pipeline.export.writing import writing
 
 GEOMETRY = {"layer": LAYER, "geometry_name": "geometry", "geometry_type": "Polygon"}
 
@@ -49,9 +49,12 @@ def check(folder: Path) -> None:
     Raises:
         OutputError: its ``-wal`` or ``-shm`` file exists.
     """
-    path = folder / f"{LAYER}.gpkg"
-    if any(path.with_name(path.name + mark).exists() for mark in ("-wal", "-shm")):
-        raise OutputError(f"{path} is open in another program: close it in QGIS, run again")
+    durable.refuse_open(vector_path(folder, "gpkg"))
+
+
+def vector_path(folder: Path, name: str) -> Path:
+    """Where footprints of a format lie."""
+    return folder / f"{LAYER}{FORMATS[name].suffix}"
 
 
 def export(rows: Rows, folder: Path, formats: Sequence[str], metadata: Metadata) -> dict[str, Path]:
@@ -68,12 +71,13 @@ def export(rows: Rows, folder: Path, formats: Sequence[str], metadata: Metadata)
 
     Raises:
         OutputError: the GeoPackage is open in another program.
+        OSError: a file cannot be written.
     """
     check(folder)
     paths = {}
     for name in formats:
-        paths[name] = folder / f"{LAYER}{FORMATS[name].suffix}"
-        with durable.replace(paths[name]) as scratch:
+        paths[name] = vector_path(folder, name)
+        with writing(paths[name]) as scratch:
             FORMATS[name].write(scratch, rows, metadata)
             check(folder)
     return paths

@@ -1,9 +1,11 @@
 """Exported files, read back by other programs: GDAL's tools, pyogrio, geopandas, pyarrow, rasterio, sqlite."""
 
 import json
+import resource
 import shutil
 import sqlite3
 import subprocess
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -180,10 +182,46 @@ def test_a_failure_leaves_what_was_there(tmp_path, name):
         yield from batches(5)
         raise KeyboardInterrupt
 
-    with pytest.raises((KeyboardInterrupt, RuntimeError, pa.ArrowException, pyogrio.errors.FeatureError)):
+    with pytest.raises((KeyboardInterrupt, OSError, RuntimeError, pa.ArrowException)):
         export.export(failing(), tmp_path, [name], ABOUT)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def write(name, folder):
+    """One of the files that are exported, written by GDAL or Arrow."""
+    if name in export.FORMATS:
+        return export.export(batches(400), folder, [name], ABOUT)[name]
+    region = mosaic()
+    read_window = reader(np.random.default_rng(0).integers(0, 254, region.shape, dtype=np.uint8), [])
+    if name == "masks":
+        return export.write_masks(folder, region, read_window, 127)[0]
+    export.write_cog(folder / "probability.tif", region, read_window)
+    return folder / "probability.tif"
+
+
+@contextmanager
+def largest_file(size):
+    """No file can grow beyond ``size`` bytes, whoever writes it: to a library, a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("name", [*export.FORMATS, "cog", "masks"])
+def test_a_full_disk_is_told_and_no_part_of_a_file_is_left(tmp_path, name):
+    whole = write(name, tmp_path)
+    content = whole.read_bytes()
+    for share in (0, 0.2, 0.5, 0.8, 0.99):
+        with largest_file(int(len(content) * share)), pytest.raises(OSError, match="cannot be written") as told:
+            write(name, tmp_path)
+        assert str(told.value).startswith(f"{whole}: ")
+        assert len(str(told.value)) < 300
+        assert whole.read_bytes() == content
+        assert not list(tmp_path.glob(".*"))
 
 
 def mosaic(shape=(1300, 900), corner=(350_000.0, 3_060_000.0)):

@@ -42,6 +42,17 @@ def test_another_order_is_no_addition() -> None:
     ]
 
 
+@given(scenes=entries, data=st.data())
+def test_what_is_derived_from_samples_does_not_matter_to_them(scenes: list[int], data: st.DataObject) -> None:
+    kept = [number for number in scenes if data.draw(st.booleans())]
+    keys = ["name", "licence", "footprints.threshold", "footprints.formats", "probability.cog"]
+    changed = {key: data.draw(st.booleans()) for key in keys}
+    plain = dict.fromkeys(keys, False)
+    assert fingerprint.added(of(kept, **plain), of(scenes, **changed)) == fingerprint.added(of(kept), of(scenes))
+    decisive = data.draw(st.sampled_from(["weights", "tiles.size", "inference.tta", "footprints_of_old"]))
+    assert fingerprint.added(of(kept, **plain), of(scenes, **changed, **{decisive: 1})) is None
+
+
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [

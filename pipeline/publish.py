@@ -1,0 +1,114 @@
+"""From what the work folder holds to the files that a person opens: each whole, and run.json last."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from models.weights import Weights
+from pipeline import durable, export, page, picture, report, store
+from pipeline.compute import Ledger
+from pipeline.config import Region
+from pipeline.footprints import finish
+from pipeline.journal import Journal
+from pipeline.plan import Plan
+from pipeline.workspace import Workspace, write_json
+
+# Names in the output folder.
+COG, MASKS, PREVIEW, PAGE = "probability.tif", "masks", "preview.png", "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Turns what the work folder holds into the files that a person opens."""
+
+    region: Region
+    """The config."""
+    weights: Weights
+    """What the network was."""
+    space: Workspace
+    """The output folder, held."""
+    plan: Plan
+    """The plan of the run."""
+    journal: Journal
+    """What is done."""
+    ledger: Ledger
+    """The state of every block."""
+
+    def publish(self, rows: finish.Stored, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Write every file aside and rename it into place; run.json comes last and says that all is there."""
+        output, space, files = self.plan.output, self.space, self.files
+        space.announce(files)
+        export.export(rows, output, self.region.footprints.formats, self.metadata())
+        self._rasters()
+        self._preview(rows, output / PREVIEW)
+        space.publish_store(self.plan.probabilities)
+        content = report.summary(self.plan, self.journal, self.ledger, facts)
+        content |= {"footprints": sum(batch.num_rows for batch in rows), "files": report.seals(output, files[:-1])}
+        page.write(output / PAGE, self.plan, content, self.journal, rows)
+        content["files"] |= report.seals(output, [PAGE])
+        space.withdraw(files)
+        write_json(output / "run.json", content)
+        if not self.ledger.failed:
+            space.tidy()
+        return content
+
+    @property
+    def files(self) -> list[str]:
+        """Names of all that the config asks for, the page last."""
+        region, output, scenes = self.region, self.plan.output, self.plan.mosaic.scenes
+        paths = [export.vector_path(output, name) for name in region.footprints.formats]
+        if region.probability.cog:
+            paths.append(output / COG)
+        if region.probability.masks:
+            paths += [export.mask_path(output / MASKS, scene) for scene in scenes]
+        return [*dict.fromkeys(str(path.relative_to(output)) for path in paths), PREVIEW, PAGE]
+
+    def metadata(self) -> export.Metadata:
+        """What the files say of their origin; nothing that differs between a run and its resumption."""
+        identity = json.dumps(self.journal.head["fingerprint"], sort_keys=True).encode()
+        day = datetime.fromisoformat(self.journal.head["began"]).astimezone(UTC)
+        return export.Metadata(
+            crs=self.plan.mosaic.crs,
+            name=self.plan.name,
+            model=self.weights.network,
+            sha256=self.weights.sha256,
+            run=hashlib.sha256(identity).hexdigest()[:16],
+            date=day.replace(hour=0, minute=0, second=0, microsecond=0),
+            licence=self.region.licence or "",
+        )
+
+    def _rasters(self) -> None:
+        """The further forms of the probabilities that the config asks for."""
+        wanted, made = self.region.probability, self.plan
+
+        def read(window: Any) -> Any:
+            return store.read(made.probabilities, window, made.grid)
+
+        if wanted.cog:
+            export.write_cog(made.output / COG, made.mosaic, read)
+        if wanted.masks:
+            export.write_masks(made.output / MASKS, made.mosaic, read, made.shaping.level)
+
+    def _preview(self, rows: finish.Stored, path: Path) -> None:
+        """The mosaic with its footprints, small."""
+        album = self.plan.album
+        image = album.picture()
+        picture.draw(image, album.factor, rings(rows, self.plan))
+        with durable.replace(path) as scratch:
+            image.save(scratch)
+
+
+def rings(rows: finish.Stored, made: Plan) -> Iterator[tuple[list[Any], float]]:
+    """Rings in mosaic pixels and confidence of every footprint."""
+    back = ~made.mosaic.affine
+    for batch in rows:
+        for wkb, confidence in zip(batch["geometry"], batch["confidence"], strict=True):
+            lines = shapely.get_rings(shapely.from_wkb(wkb.as_py()))
+            yield [np.column_stack(back @ shapely.get_coordinates(line).T) for line in lines], confidence.as_py()
