@@ -17,8 +17,6 @@ MEAN_LIMIT = 1 / 508
 CROSSED_LIMIT = 0.002
 # ^ of the pixels may change sides at the threshold. An Inria scene has about 5,600 buildings with some 170 px of
 # outline: moving them all by a twentieth of a pixel changes as many. TernausNet11 in bf16 changes 0.0002.
-PAPER_THRESHOLD = 0.3
-# ^ arXiv:1801.05746, section III; where the weights have none of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def judge(network: nn.Module, weights: Weights, device: str, precision: str, rgb
         rough = probabilities(precision)
     except ArithmeticError:
         return Choice("fp32", f"the network overflows in {precision}", precision, 1.0, 1.0, 1.0)
-    threshold = weights.threshold or PAPER_THRESHOLD
+    threshold = weights.operating_threshold
     difference = np.abs(rough - exact)
     mean, largest = float(difference.mean()), float(difference.max())
     return _verdict(precision, mean, largest, float(((rough >= threshold) != (exact >= threshold)).mean()))

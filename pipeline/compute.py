@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BlocksFailed
 from pipeline.footprints import outline
-from pipeline.graph import ATTEMPTS, Crew, Finished, Job
+from pipeline.graph import ATTEMPTS, Crew
+from pipeline.jobs import Finished, Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
 from pipeline.plan import Plan
 from pipeline.progress import Progress
@@ -59,9 +60,10 @@ class Ledger:
     def freed(self, block: BlockIndex) -> list[BlockIndex]:
         """Blocks whose outline can be traced now that the samples of ``block`` are final."""
         rows, cols = (range(max(0, place - 1), place + 1) for place in (block.row, block.col))
-        return [BlockIndex(row, col) for row in rows for col in cols if self._may_outline(row, col)]
+        return [BlockIndex(row, col) for row in rows for col in cols if self.may_outline(row, col)]
 
-    def _may_outline(self, row: int, col: int) -> bool:
+    def may_outline(self, row: int, col: int) -> bool:
+        """Whether a block waits for its outline, and all samples that this needs are final."""
         waits = self.wanted[row, col] and not self.outlined[row, col]
         return bool(waits and self.final[row : row + 2, col : col + 2].all())
 
@@ -96,8 +98,7 @@ class Computation:
             BlocksFailed: a block failed and ``stop_on_error`` is set.
         """
         ledger = Ledger.resume(self.plan, self.journal)
-        self._outline(ledger, ledger.outlines())
-        todo = ledger.todo()
+        todo = self._todo(ledger)
         while self._admit(todo) or self.crew.busy:
             outcomes = list(self.crew.finished())
             if not outcomes:
@@ -105,18 +106,23 @@ class Computation:
             self._take(ledger, outcomes)
         return ledger
 
-    def _admit(self, todo: Iterator[BlockIndex]) -> bool:
-        """Start blocks while the workers have room; whether one was started."""
+    @staticmethod
+    def _todo(ledger: Ledger) -> Iterator[Job]:
+        """What an earlier run left, as there is room for it: outlines that nobody has begun by then, and samples."""
+        outlines, samples = ledger.outlines(), ledger.todo()
+        for block in outlines:
+            if ledger.may_outline(block.row, block.col):
+                ledger.outlined[block.row, block.col] = True
+                yield Job(OUTLINE, block)
+        yield from (Job(SAMPLES, block) for block in samples)
+
+    def _admit(self, todo: Iterator[Job]) -> bool:
+        """Start jobs while the workers have room; whether one was started."""
         started = False
-        while self.crew.has_room and (block := next(todo, None)):
-            self.crew.start(Job(SAMPLES, block))
+        while self.crew.has_room and (job := next(todo, None)):
+            self.crew.start(job)
             started = True
         return started
-
-    def _outline(self, ledger: Ledger, blocks: Iterator[BlockIndex] | list[BlockIndex]) -> None:
-        for block in blocks:
-            ledger.outlined[block.row, block.col] = True
-            self.crew.start(Job(OUTLINE, block))
 
     def _take(self, ledger: Ledger, outcomes: list[Finished]) -> None:
         """Record what ended, durably, before anything builds on it."""
@@ -134,7 +140,9 @@ class Computation:
 
     def _final(self, ledger: Ledger, block: BlockIndex) -> None:
         ledger.final[block.row, block.col] = True
-        self._outline(ledger, ledger.freed(block))
+        for free in ledger.freed(block):
+            ledger.outlined[free.row, free.col] = True
+            self.crew.start(Job(OUTLINE, free))
 
     def _failed(self, ledger: Ledger, outcome: Finished) -> None:
         """Compute damaged samples again; give up what failed too often, and let its neighbours go on without it."""

@@ -1,35 +1,38 @@
-"""The graph of a run: per block read → infer → store, then outline, fed to the workers a bounded number at a time.
+"""The graph of a run: each block's samples, then its outline, fed to the workers a bounded number at a time.
 
 The driver holds the order: a block's outline needs one row and column of its neighbours' samples, so it is
 submitted when those are final. Only this module and ``cluster`` know Dask.
 """
 
 import errno
+import itertools
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from distributed import Client, Future, KilledWorker, WorkerPlugin
 
 from pipeline import tasks
+from pipeline.cluster import THREADS
 from pipeline.errors import Interrupted, PipelineError
+from pipeline.jobs import Finished, Job, Stop
 from pipeline.journal import OUTLINE, SAMPLES
 from pipeline.plan import READ_AHEAD, Plan
 from pipeline.store import DamagedBlock
-from tiling.grid import BlockIndex
 
 # A block that fails this often is at fault itself (FAULTS: quarantine); the rest of the region goes on.
 ATTEMPTS = 3
-# Time that blocks in hand get to finish after SIGTERM, s; the run must be gone after 20.
-GRACE = 13.0
 # How often the number of workers is asked for, s: asking takes as long as submitting a block.
 CENSUS = 2.0
+# Where jobs end quickly, as many are under way as end in a second, but no more than this for each worker: a message
+# takes the driver as long as several jobs, so it should carry several. With 3 a job costs twice as much as with 32;
+# with 64 no less.
+MOST = 32
 # An output that cannot be written fails every block alike: the run ends, instead of giving up block after block.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.ENOENT}
 
@@ -38,28 +41,52 @@ class WorkerDied(PipelineError):  # noqa: N818 - a state of the block
     """A block's worker was killed every time that it was tried."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Job:
-    """One unit of the graph that can be retried by itself."""
-
-    stage: str
-    """``samples``, ``outline`` or ``finish``."""
-    block: BlockIndex
-    """Of which block."""
-    argument: Any = field(default=None, compare=False)
-    """What its task needs besides."""
+Group = tuple[Job, ...]
+"""Jobs that one task does, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A job that ended."""
+class Work:
+    """What a worker does in the jobs of a stage."""
 
-    job: Job
-    """Which one."""
-    result: Any = None
-    """What its task returned."""
-    error: Exception | None = None
-    """Why it failed for good; None when it did not."""
+    task: Callable[[Any], Any]
+    """Of a block, or of a job's argument."""
+    priority: int
+    """What waits with a higher one comes first."""
+
+
+STAGES: dict[str, Work] = {
+    SAMPLES: Work(tasks.samples, 0),
+    OUTLINE: Work(tasks.outline, 1),
+    "finish": Work(tasks.finish, 0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How much the workers can have under way."""
+
+    taken: float
+    """Monotonic time, s."""
+    workers: int
+    """Worker processes."""
+    quick: int
+    """Jobs that end in a second."""
+
+    @property
+    def least(self) -> int:
+        """Jobs under way at which every device is busy and its next tiles are read."""
+        return (1 + READ_AHEAD) * self.workers
+
+    @property
+    def width(self) -> int:
+        """Jobs to have under way."""
+        return max(self.least, min(self.quick, MOST * self.workers))
+
+    @property
+    def low(self) -> int:
+        """Jobs that still run when more are submitted: not one by one where they end quickly."""
+        return max(self.least, self.width // 2)
 
 
 class _Prepare(WorkerPlugin):
@@ -74,23 +101,6 @@ class _Prepare(WorkerPlugin):
 
     def teardown(self, worker: Any) -> None:
         tasks.release(self.name)
-
-
-@dataclass(slots=True)
-class Stop:
-    """A request to end early: nothing new is started, and what runs has until the deadline."""
-
-    requested: float | None = None
-    """Monotonic time of the request, s; None: go on."""
-
-    def request(self) -> None:
-        """Ask to stop."""
-        self.requested = self.requested or time.monotonic()
-
-    @property
-    def overdue(self) -> bool:
-        """Whether the time of grace has passed."""
-        return self.requested is not None and time.monotonic() - self.requested > GRACE
 
 
 @dataclass(slots=True)
@@ -111,8 +121,10 @@ class Crew:
     _suspects: deque[Job] = field(default_factory=deque)
     _running: dict[Job, Future[Any]] = field(default_factory=dict)
     _attempts: Counter[Job] = field(default_factory=Counter)
-    _ended: "SimpleQueue[tuple[Job, Future[Any]]]" = field(default_factory=SimpleQueue)
-    _workers: tuple[float, int] = (-CENSUS, 0)
+    _ended: "SimpleQueue[tuple[Group, Future[Any]]]" = field(default_factory=SimpleQueue)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _census: "Census" = field(default_factory=lambda: Census(-CENSUS, 1, 0))
+    _landed: int = 0
     _prepared: bool = False
 
     @classmethod
@@ -133,18 +145,18 @@ class Crew:
 
     def dismiss(self) -> None:
         """Abandon what runs, and let the workers forget the plan."""
-        self.client.cancel(list(self._running.values()), force=True)
+        self.client.cancel(list(set(self._running.values())), force=True)
         self._running.clear()
         if self._prepared:
             self.client.unregister_worker_plugin(self.run)
 
     def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
-        """Run one task on a worker's device and wait for it.
+        """Run one task on a worker, while nothing else is on its device, and wait for it.
 
         Raises:
             Interrupted: asked to stop before it was done.
         """
-        future = self.client.submit(tasks.at, self.run, task, *arguments, resources={"device": 1}, pure=False)
+        future = self.client.submit(tasks.alone, self.run, task, *arguments, pure=False)
         while not future.done():
             if self.stop.requested is not None:
                 raise Interrupted("interrupted before anything was computed")
@@ -158,12 +170,12 @@ class Crew:
 
     @property
     def width(self) -> int:
-        """Number of blocks under way at which the devices are busy and the next tiles are read."""
-        asked, workers = self._workers
-        if time.monotonic() - asked > CENSUS:
-            workers = len(self.client.nthreads())
-            self._workers = time.monotonic(), workers
-        return (1 + READ_AHEAD) * max(1, workers)
+        """Number of jobs under way at which the devices are busy and the next tiles are read."""
+        census, now = self._census, time.monotonic()
+        if now - census.taken > CENSUS:
+            quick = int(self._landed / (now - census.taken))
+            self._census, self._landed = Census(now, max(1, len(self.client.nthreads())), quick), 0
+        return self._census.width
 
     @property
     def has_room(self) -> bool:
@@ -183,31 +195,50 @@ class Crew:
         """
         while self._feed() and not self.stop.overdue:
             ended = self._next()
-            results = self._results(ended)
-            outcomes = [outcome for job, future in ended if (outcome := self._settle(job, future, results))]
+            results = self._results(future for _, future in ended)
+            outcomes = [outcome for group, future in ended for outcome in self._settle(group, future, results)]
             if outcomes:
                 yield from outcomes
                 return
 
     def _feed(self) -> bool:
-        """Submit what waits, suspects one by one; whether something runs."""
+        """Submit what waits, once half of what may run has ended; suspects one by one. Whether something runs."""
         if self.stop.requested is None and self._suspects:
             if not self._running:
                 self._submit([self._suspects.popleft()])
-        elif self.stop.requested is None and self._waiting:
-            self._submit(list(self._waiting))
+        elif self.stop.requested is None and self._waiting and len(self._running) < self._census.low:
+            self._submit(self._waiting)
             self._waiting.clear()
         return bool(self._running)
 
-    def _submit(self, jobs: list[Job]) -> None:
-        """Send jobs to the scheduler in one message, because a message costs more than a task."""
-        self._attempts.update(jobs)
-        keys, graph = _graph(self.run, jobs, self._attempts)
-        for job, future in zip(jobs, self.client.get(graph, keys, sync=False), strict=True):
-            self._running[job] = future
-            future.add_done_callback(lambda done, job=job: self._ended.put((job, done)))
+    def _submit(self, jobs: Iterable[Job]) -> None:
+        """Send jobs to the scheduler, those of a stage in one message."""
+        for stage, of_stage in itertools.groupby(sorted(jobs, key=lambda job: job.stage), key=lambda job: job.stage):
+            together, does = list(of_stage), STAGES[stage]
+            groups = self._groups(together)
+            self._attempts.update(together)
+            futures = self.client.map(
+                tasks.each,
+                [[job.block if job.argument is None else job.argument for job in group] for group in groups],
+                key=[f"{stage}-{self.run}-{next(self._numbers)}" for _ in groups],
+                run=self.run,
+                task=does.task,
+                priority=does.priority,
+                fifo_timeout="0s",  # blocks that were submitted earlier come first
+                pure=False,
+            )
+            for group, future in zip(groups, futures, strict=True):
+                self._running.update(dict.fromkeys(group, future))
+                future.add_done_callback(lambda done, group=group: self._ended.put((group, done)))
 
-    def _next(self) -> list[tuple[Job, Future[Any]]]:
+    def _groups(self, jobs: list[Job]) -> list[Group]:
+        """Jobs of a stage that go to a worker together; what was tried before goes alone, to show what is wrong."""
+        share = 1 if jobs[0].stage == SAMPLES else -(-len(jobs) // (THREADS * self._census.workers))
+        fresh = [job for job in jobs if not self._attempts[job]]
+        alone = [(job,) for job in jobs if self._attempts[job]]
+        return [tuple(fresh[first : first + share]) for first in range(0, len(fresh), share)] + alone
+
+    def _next(self) -> list[tuple[Group, Future[Any]]]:
         """The futures that ended since the last call; waits a moment for the first one."""
         try:
             ended = [self._ended.get(timeout=0.5)]
@@ -217,41 +248,50 @@ class Crew:
             ended.append(self._ended.get())
         return ended
 
-    def _results(self, ended: list[tuple[Job, Future[Any]]]) -> dict[Any, Any]:
+    def _results(self, ended: Iterable[Future[Any]]) -> dict[Any, Any]:
         """The results of the futures that have one, by key; fetched at once: one journey takes as long as all."""
-        good = [future for job, future in ended if self._running.get(job) is future and future.status == "finished"]
+        good = [future for future in ended if future.status == "finished"]
         try:
             return dict(zip((future.key for future in good), self.client.gather(good), strict=True))
         except Exception:
             return {}
 
-    def _settle(self, job: Job, future: Future[Any], results: dict[Any, Any]) -> Finished | None:
-        """The outcome of a job whose future is done; None when it is tried again."""
-        if self._running.get(job) is not future:
-            return None
-        del self._running[job]
+    def _settle(self, group: Group, future: Future[Any], results: Mapping[Any, Any]) -> Iterator[Finished]:
+        """The outcomes of the jobs of a future that is done; none for those that are tried again."""
+        if self._running.get(group[0]) is not future:
+            return
+        for job in group:
+            del self._running[job]
         if future.status in ("cancelled", "lost"):
             raise Interrupted("the scheduler is gone; what is done is kept: run the same command again, and it resumes")
-        try:
-            return Finished(job, result=results[future.key] if future.key in results else future.result())
-        except Exception as error:
-            return self._failed(job, error)
+        values = _values(future, results)
+        if not isinstance(values, Exception):
+            yield from (self._closed(Finished(job, value)) for job, value in zip(group, values, strict=True))
+        elif self.stop.requested is None:
+            yield from self._failed(group, values)
 
-    def _failed(self, job: Job, error: Exception) -> Finished | None:
+    def _failed(self, group: Group, error: Exception) -> Iterator[Finished]:
         """Try again, or give up."""
-        if self.stop.requested is not None:
-            return None
-        if isinstance(error, DamagedBlock):
-            return Finished(job, error=error)
-        if self._attempts[job] < ATTEMPTS:
-            again = self._suspects if isinstance(error, KilledWorker) and self._attempts[job] > 1 else self._waiting
-            again.append(job)
-            return None
-        if isinstance(error, OSError) and error.errno in DISK:
-            raise error
-        if isinstance(error, KilledWorker):
-            error = WorkerDied(f"its worker was killed {ATTEMPTS} times (out of memory?)")
-        return Finished(job, error=error)
+        damaged = isinstance(error, DamagedBlock) and len(group) == 1
+        killed = isinstance(error, KilledWorker)
+        for job in group:
+            if damaged:
+                yield self._closed(Finished(job, error=error))
+            elif self._attempts[job] < ATTEMPTS:
+                (self._suspects if killed and self._attempts[job] > 1 else self._waiting).append(job)
+            elif isinstance(error, OSError) and error.errno in DISK:
+                raise error
+            elif killed:
+                died = WorkerDied(f"its worker was killed {ATTEMPTS} times (out of memory?)")
+                yield self._closed(Finished(job, error=died))
+            else:
+                yield self._closed(Finished(job, error=error))
+
+    def _closed(self, outcome: Finished) -> Finished:
+        """An outcome that stands: nothing is remembered of its job."""
+        del self._attempts[outcome.job]
+        self._landed += 1
+        return outcome
 
     def each(self, jobs: Iterable[Job]) -> Iterator[Finished]:
         """Run independent jobs, a bounded number at a time."""
@@ -265,30 +305,14 @@ class Crew:
             yield from outcomes
 
 
-# Stage -> (task, what it follows, annotations). Only ``infer`` needs the device: tasks with resources are never queued.
-_Step = tuple[str, Callable[..., Any], tuple[str, ...], dict[str, Any] | None]
-_STEPS: dict[str, tuple[_Step, ...]] = {
-    SAMPLES: (
-        ("read", tasks.read, (), None),
-        ("infer", tasks.infer, ("read",), {"resources": {"device": 1}, "priority": 1}),
-        ("store", tasks.keep, ("read", "infer"), {"priority": 2}),
-    ),
-    OUTLINE: (("outline", tasks.outline, (), {"priority": 3}),),
-    "finish": (("finish", tasks.finish, (), None),),
-}
-
-
-def _graph(run: str, jobs: Iterable[Job], attempts: Counter[Job]) -> tuple[list[str], HighLevelGraph]:
-    """The key of each job's last task, and the graph of all: one layer for each kind of task."""
-    layers: dict[str, dict[str, Any]] = {}
-    keys = []
-    for job in jobs:
-        suffix = f"{run}-{job.block}-{attempts[job]}"
-        argument = job.block if job.argument is None else job.argument
-        for name, task, follows, _ in _STEPS[job.stage]:
-            given: list[Any] = [f"{before}-{suffix}" for before in follows] or [argument]
-            layers.setdefault(name, {})[f"{name}-{suffix}"] = (tasks.at, run, task, *given)
-        keys.append(f"{_STEPS[job.stage][-1][0]}-{suffix}")
-    steps = [step for stage in _STEPS.values() for step in stage if step[0] in layers]
-    graph = {name: MaterializedLayer(layers[name], annotations=annotations) for name, _, _, annotations in steps}
-    return keys, HighLevelGraph(graph, {name: set(follows) for name, _, follows, _ in steps})
+def _values(future: Future[Any], results: Mapping[Any, Any]) -> list[Any] | Exception:
+    """What the task of a future returned, or why it failed."""
+    try:
+        if future.status == "error":
+            # not raised: its traceback would hold the future, which holds it, and the client would never let go of both
+            failure: Exception = future.exception()
+            return failure
+        values: list[Any] = results[future.key] if future.key in results else future.result()
+    except Exception as error:
+        return error
+    return values

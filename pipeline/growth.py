@@ -27,13 +27,10 @@ def extend(space: Workspace, plan: Plan, fingerprint: Mapping[str, Any], new: It
         new: the mosaic's pixels that the added scenes cover.
     """
     before = Journal.open(space.journal_path)
-    before.close()
     keep = _unchanged(plan.grid, before.head["shape"], new)
     blocks = [block for block in before.blocks(SAMPLES) if block in plan.grid and keep[block.row, block.col]]
     _move_store(space, plan, blocks)
-    kept = {str(block) for block in blocks}
-    head = {**before.head, "fingerprint": dict(fingerprint), "shape": list(plan.grid.shape)}
-    return Journal.create(space.journal_path, head, (line for line in before.facts(SAMPLES) if line["block"] in kept))
+    return before.renewed({"fingerprint": dict(fingerprint), "shape": list(plan.grid.shape)}, blocks)
 
 
 def _move_store(space: Workspace, plan: Plan, blocks: Iterable[BlockIndex]) -> None:

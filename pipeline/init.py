@@ -16,9 +16,8 @@ from rasterio.crs import CRS
 from models.weights import WeightsError, describe
 from pipeline import config, durable, survey
 from pipeline.errors import InputError
-from pipeline.scenes.gdal import GDAL_OPTIONS
+from pipeline.scenes.gdal import GDAL_OPTIONS, opened
 from pipeline.scenes.headers import Facts
-from pipeline.scenes.remote import opened
 
 NETWORK = "ternausnet11"
 # Scenes whose pixels are looked at, and the side of what is looked at of each, px: a second's work.
@@ -221,6 +220,7 @@ output: {output}
 model:
   name: {network}
   # weights: my.safetensors  # default: those that come with the project
+# What follows may be changed after a run: it is made anew from the probabilities, without the network.
 footprints:
   # threshold: 0.5           # default: the one calibrated for the weights
   # square: true             # right-angled outlines

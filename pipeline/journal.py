@@ -131,6 +131,13 @@ class Journal:
         recorded = _parse(self.done[stage][block])["seal"]
         return bool(recorded == (None if seal is None else asdict(seal)))
 
+    def renewed(self, changes: Mapping[str, Any], blocks: Iterable[BlockIndex]) -> Self:
+        """Put a new journal in this one's place: its head with ``changes``, the samples of ``blocks``, no outlines."""
+        self.close()
+        kept = set(blocks)
+        lines = (_parse(line) for block, line in self.done.get(SAMPLES, {}).items() if block in kept)
+        return self.create(self.path, {**self.head, **changes}, lines)
+
     def close(self) -> None:
         """Let go of the file."""
         if self._handle >= 0:

@@ -65,10 +65,6 @@ class Mosaic:
         """Pickled without its index, which is rebuilt faster than it is sent."""
         return Mosaic, (self.shape, self.affine, self.crs, self.scenes, self.area)
 
-    def scenes_over(self, window: Window) -> list[Scene]:
-        """The scenes that share a pixel with ``window``, first one first."""
-        return [self.scenes[number] for number in self.numbers_over(window)]
-
     def numbers_over(self, window: Window) -> list[int]:
         """The places in ``scenes`` of the scenes that share a pixel with ``window``, ascending."""
         return [number for number in self._index.near(window) if self.scenes[number].window.meets(window)]

@@ -22,8 +22,7 @@ from rasterio.windows import Window as RasterWindow
 
 from pipeline.errors import PipelineError
 from pipeline.mosaic import Mosaic, Scene
-from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS
-from pipeline.scenes.remote import opened
+from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS, opened
 from pipeline.scenes.resample import Warp
 from tiling.grid import Window
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from shapely import from_wkb
 
 from models.catalogue import CATALOGUE, Network
 from models.weights import Weights
-from pipeline import machine
+from pipeline import machine, samples
 from pipeline.config import Region
 from pipeline.errors import InputError
 from pipeline.footprints.shaping import Shaping
@@ -20,12 +21,9 @@ from pipeline.machine import GIB, MIB
 from pipeline.mosaic import Mosaic
 from pipeline.picture import Album
 from pipeline.scenes.gdal import CACHE_BYTES
-from pipeline.store import SAMPLE_MAX
 from tiling import budget
 from tiling.grid import Axis, BlockIndex, Grid, round_up
 
-# The published threshold of TernausNet (arXiv:1801.05746, section III), for weights that carry no calibrated one.
-PAPER_THRESHOLD = 0.3
 # A process with torch, rasterio, zarr and dask loaded (measured: 0.62 GiB), and the cache of GDAL.
 PROCESS_BYTES = 700 * MIB + CACHE_BYTES
 # uint8 RGB and the mask of a tile that waits for the device, and samples that wait for the disk, per tile pixel.
@@ -56,6 +54,8 @@ class Engine:
     """Device memory that it takes for any tile, weights included, B."""
     bytes_per_pixel: float
     """Device memory for each pixel of a tile, B."""
+    most_pixels: int | None = None
+    """Pixels of the largest tile that the device can compute however much memory it has; None: no such limit."""
     check: str = ""
     """How the precision was chosen, in one sentence; empty when the config did."""
 
@@ -121,7 +121,7 @@ class Plan:
         return self.work / "outlines" / f"{block}.arrow"
 
     def origin_path(self, block: BlockIndex) -> Path:
-        """Which scene each pixel of a block comes from, where scenes overlap: a 32-bit TIFF."""
+        """Which of the scenes over a block each pixel comes from, where scenes overlap: a 32-bit TIFF."""
         return self.work / "origin" / f"{block}.tif"
 
     @property
@@ -182,11 +182,9 @@ def make(region: Region, mosaic: Mosaic, weights: Weights, engine: Engine, remem
 
 
 def level(region: Region, weights: Weights) -> int:
-    """The least sample that counts as building: ceil(threshold · 254)."""
+    """The least sample that counts as building, by the config's threshold or the weights' own."""
     threshold = region.footprints.threshold
-    if threshold == "auto":
-        threshold = weights.threshold if weights.threshold is not None else PAPER_THRESHOLD
-    return int(np.ceil(round(threshold * SAMPLE_MAX, 6)))
+    return samples.level(weights.operating_threshold if threshold == "auto" else threshold)
 
 
 def memory_limit(region: Region) -> int:
@@ -215,15 +213,19 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
     """Block (height, width) in px: from ``tiles.size``, or what computes the fewest pixels within the memory."""
     stride = engine.facts.stride
     context = sum(round_up(px, stride) for px in halo)
-    size = region.tiles.size
+    size, most = region.tiles.size, engine.most_pixels
     if size != "auto":
+        height, width = (min(size, round_up(side, stride)) for side in mosaic.shape)
+        if most is not None and height * width > most:
+            best = isqrt(most) // stride * stride
+            raise InputError(f"tiles.size: {size} is more than {engine.device} can compute at once; at most {best}")
         return size - context, size - context
     fixed = PROCESS_BYTES + engine.fixed_bytes
     per_pixel = engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD)
+    pixels = int((limit - fixed) / per_pixel)
+    pixels = pixels if most is None else min(pixels, most)
     try:
-        return budget.best_block(
-            mosaic.shape, stride, halo, int((limit - fixed) / per_pixel), workers=worker_count(region)
-        )
+        return budget.best_block(mosaic.shape, stride, halo, pixels, workers=worker_count(region))
     except budget.BudgetError as error:
         needed = (fixed + error.least * per_pixel) / GIB
         raise InputError(

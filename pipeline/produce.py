@@ -1,31 +1,28 @@
-"""From a connected crew to published files: the second half of the story that ``run`` tells."""
+"""From a connected crew to footprints: the second half of the story that ``run`` tells; ``publish`` is its end."""
 
-import hashlib
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 
-from pipeline import durable, export, growth, machine, page, picture, plan, report, store, tasks
+from pipeline import durable, fingerprint, growth, machine, plan, store, tasks
 from pipeline.compute import Computation, Ledger
 from pipeline.config import Region
 from pipeline.errors import InputError, Interrupted, PipelineError
 from pipeline.footprints import finish, outline, weld
-from pipeline.graph import Crew, Job
+from pipeline.graph import Crew
+from pipeline.jobs import Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
 from pipeline.machine import GIB
 from pipeline.mosaic import Mosaic
 from pipeline.plan import Plan
 from pipeline.progress import Progress
+from pipeline.publish import Publication
 from pipeline.trial import Request
-from pipeline.workspace import Workspace, verify, write_json
+from pipeline.workspace import STORE, Workspace, verify
 from tiling.grid import BlockIndex
 
 # Corners of blocks at which the error of a halo below the reach is measured; each costs one small tile.
@@ -68,12 +65,12 @@ class Production:
         """Compute, weld, finish, publish."""
         resumed = sum(1 for _ in journal.blocks(SAMPLES))
         crew.prepare(made)
-        ledger = self._compute(made, journal, crew)
-        seams = seam_error(made, crew)
+        ledger = self._compute(made, journal, crew, resumed)
+        seams = self._seams(made, crew, resumed)
         rows = self._footprints(made, ledger, crew)
         measured = {"seconds": self._seconds(began), "peak_memory": machine.peak_memory()}
         facts = {"resumed_blocks": resumed, "seam_error": seams, "precision_check": made.engine.check, **measured}
-        return Publication(self, made, journal, ledger).publish(rows, facts)
+        return Publication(self.region, self.request.weights, self.space, made, journal, ledger).publish(rows, facts)
 
     def _open(self, made: Plan) -> Journal:
         """Open the journal and the store, and forget what is not as the journal says."""
@@ -89,26 +86,43 @@ class Production:
         return journal
 
     def _journal(self, made: Plan) -> Journal:
-        """A new journal, the one that is there, or that one with more scenes."""
-        new = self.space.added(self.fingerprint)
-        if new:
-            self.progress.say(f"{made.output}: {len(new)} more scenes; only the blocks that see them are computed")
-            return growth.extend(self.space, made, self.fingerprint, new)
-        sizes = {"block": [made.grid.rows.block, made.grid.cols.block], "shape": list(made.grid.shape)}
-        return self.space.begin(self.fingerprint, {**sizes, "precision": made.engine.precision})
+        """A new journal, or what of the one that is there holds for this config and these scenes."""
+        head = self.space.head()
+        if head is None:
+            sizes = {"block": [made.grid.rows.block, made.grid.cols.block], "shape": list(made.grid.shape)}
+            return self.space.begin(self.fingerprint, {**sizes, "precision": made.engine.precision})
+        if changes := fingerprint.difference(head["fingerprint"], self.fingerprint):
+            said = f"{made.output}: goes on from what is there, with these changes:"
+            self.progress.say("\n  ".join([said, *changes]))
+        new = fingerprint.added(head["fingerprint"], self.fingerprint)
+        return growth.extend(self.space, made, self.fingerprint, new) if new else self.space.resume(self.fingerprint)
 
-    def _compute(self, made: Plan, journal: Journal, crew: Crew) -> Ledger:
-        self.progress.start("network", int(made.active.sum()), sum(1 for _ in journal.blocks(SAMPLES)))
+    def _compute(self, made: Plan, journal: Journal, crew: Crew, resumed: int) -> Ledger:
+        """Samples of the blocks that lack them, and outlines."""
+        blocks = int(made.active.sum())
+        if resumed < blocks:
+            self.progress.start("network", SAMPLES, blocks, resumed)
+        else:
+            traced = int(outline.traced(made.active).sum())
+            self.progress.start("outlines", OUTLINE, traced, sum(1 for _ in journal.blocks(OUTLINE)))
         ledger = Computation(made, journal, crew, self.progress, self.region.on_error == "stop").run()
         self._unless_stopped(crew)
         return ledger
+
+    def _seams(self, made: Plan, crew: Crew, resumed: int) -> float:
+        """The error at seams; what an earlier run measured, if all its samples are those of this one."""
+        before = self.space.report
+        same = fingerprint.added(before.get("fingerprint", {}), self.fingerprint) == []
+        if same and resumed == made.active.sum():
+            return float(before["seam_error"])
+        return seam_error(made, crew)
 
     def _footprints(self, made: Plan, ledger: Ledger, crew: Crew) -> finish.Stored:
         """Weld, then finish every block; rows in the blocks' order."""
         traced = outline.traced(made.active)
         blocks = [BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(traced), strict=True)]
         index = weld.weld(((block, made.outline_path(block)) for block in blocks), made.welded)
-        self.progress.start("footprints", len(blocks))
+        self.progress.start("footprints", "finish", len(blocks))
         for outcome in crew.each(Job("finish", block, index.sources(block)) for block in blocks):
             if outcome.error is not None:
                 raise PipelineError(f"footprints of block {outcome.job.block}: {outcome.error}") from outcome.error
@@ -128,15 +142,16 @@ class Production:
 
 
 def refuse_full_disk(made: Plan) -> None:
-    """Stop before anything is computed that could not be stored.
+    """Stop before anything is computed that could not be stored beside what an earlier run has stored.
 
     Raises:
         InputError: the disk has less room than the plan needs.
     """
-    free = machine.disk_free(made.output)
-    if made.projection.disk > free:
+    free, places = machine.disk_free(made.output), (made.probabilities, made.output / STORE)
+    stored = sum(file.stat().st_size for place in places for file in place.rglob("*") if file.is_file())
+    if made.projection.disk - stored > free:
         raise InputError(
-            f"output: {made.output} needs up to {made.projection.disk / GIB:.2f} GiB, "
+            f"output: {made.output} needs up to {(made.projection.disk - stored) / GIB:.2f} GiB more, "
             f"the disk has {free / GIB:.2f} GiB free; make room or choose another output"
         )
 
@@ -150,82 +165,3 @@ def seam_error(made: Plan, crew: Crew) -> float:
     corners = [tuple(axis.span(index).stop for axis in axes) for index in range(min(axis.blocks for axis in axes) - 1)]
     chosen = corners[:: max(1, len(corners) // SEAMS_SAMPLED)][:SEAMS_SAMPLED]
     return max((float(crew.call(tasks.seam_error, corner)) for corner in chosen), default=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """Turns what the work folder holds into the files that a person opens."""
-
-    production: Production
-    """The run."""
-    plan: Plan
-    """Its plan."""
-    journal: Journal
-    """What it did."""
-    ledger: Ledger
-    """The state of its blocks."""
-
-    def publish(self, rows: finish.Stored, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Write every file aside and rename it into place; run.json comes last and says that all is there."""
-        region, output = self.production.region, self.plan.output
-        paths = export.export(rows, output, region.footprints.formats, self.metadata())
-        paths |= self._rasters()
-        paths["preview"] = self._preview(rows)
-        self.production.space.publish_store(self.plan.probabilities)
-        content = report.summary(self.plan, self.journal, self.ledger, facts)
-        content |= {"footprints": sum(batch.num_rows for batch in rows), "files": report.seals(output, paths)}
-        page.write(output / "report.html", self.plan, content, self.journal, rows)
-        content["files"] |= report.seals(output, {"report": output / "report.html"})
-        write_json(output / "run.json", content)
-        if not self.ledger.failed:
-            self.production.space.tidy()
-        return content
-
-    def metadata(self) -> export.Metadata:
-        """What the files say of their origin; nothing that differs between a run and its resumption."""
-        weights = self.production.request.weights
-        identity = json.dumps(self.journal.head["fingerprint"], sort_keys=True).encode()
-        day = datetime.fromisoformat(self.journal.head["began"]).astimezone(UTC)
-        return export.Metadata(
-            crs=self.plan.mosaic.crs,
-            name=self.plan.name,
-            model=weights.network,
-            sha256=weights.sha256,
-            run=hashlib.sha256(identity).hexdigest()[:16],
-            date=day.replace(hour=0, minute=0, second=0, microsecond=0),
-            licence=self.production.region.licence or "",
-        )
-
-    def _rasters(self) -> dict[str, Path]:
-        """The further forms of the probabilities that the config asks for."""
-        wanted, made = self.production.region.probability, self.plan
-        paths: dict[str, Path] = {}
-
-        def read(window: Any) -> Any:
-            return store.read(made.probabilities, window, made.grid)
-
-        if wanted.cog:
-            paths["cog"] = made.output / "probability.tif"
-            export.write_cog(paths["cog"], made.mosaic, read)
-        if wanted.masks:
-            masks = export.write_masks(made.output / "masks", made.mosaic, read, made.shaping.level)
-            paths |= {f"mask {number}": path for number, path in enumerate(masks)}
-        return paths
-
-    def _preview(self, rows: finish.Stored) -> Path:
-        """The mosaic with its footprints, small."""
-        album, path = self.plan.album, self.plan.output / "preview.png"
-        image = album.picture()
-        picture.draw(image, album.factor, rings(rows, self.plan))
-        with durable.replace(path) as scratch:
-            image.save(scratch)
-        return path
-
-
-def rings(rows: finish.Stored, made: Plan) -> Iterator[tuple[list[Any], float]]:
-    """Rings in mosaic pixels and confidence of every footprint."""
-    back = ~made.mosaic.affine
-    for batch in rows:
-        for wkb, confidence in zip(batch["geometry"], batch["confidence"], strict=True):
-            lines = shapely.get_rings(shapely.from_wkb(wkb.as_py()))
-            yield [np.column_stack(back @ shapely.get_coordinates(line).T) for line in lines], confidence.as_py()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from pipeline.graph import Finished
+from pipeline.jobs import Finished
 from pipeline.log import Log, now
 from pipeline.machine import GIB
 
@@ -28,6 +28,8 @@ class Stage:
 
     title: str
     """What is being done."""
+    job: str
+    """The jobs that are counted."""
     total: int
     """Blocks in all."""
     resumed: int
@@ -44,18 +46,28 @@ class Stage:
     @property
     def speed(self) -> float:
         """Pixels per second."""
-        return self.pixels / max(time.monotonic() - self.began, 1e-9)
+        return self.pixels / self._seconds
+
+    @property
+    def pace(self) -> float:
+        """Blocks per second."""
+        return self.done / self._seconds
+
+    @property
+    def _seconds(self) -> float:
+        return max(time.monotonic() - self.began, 1e-9)
 
     @property
     def left(self) -> float | None:
         """Seconds that the rest takes at the pace so far; None when nothing is known of it yet."""
         if not self.done:
             return None
-        return (self.total - self.resumed - self.done) * (time.monotonic() - self.began) / self.done
+        return (self.total - self.resumed - self.done) / self.pace
 
     def __str__(self) -> str:
-        parts = [f"{self.speed / 1e6:.2f} Mpx/s"] if self.pixels else []
-        parts += [f"{duration(self.left)} left"] if self.left is not None else []
+        parts = [f"{self.speed / 1e6:.2f} Mpx/s" if self.pixels else f"{self.pace:.3g} blocks/s"]
+        if self.left is not None:
+            parts.append(f"{duration(self.left)} left" if self.left else f"in {duration(self._seconds)}")
         parts += [f"{self.failed} failed"] if self.failed else []
         return ", ".join(parts)
 
@@ -80,16 +92,16 @@ class Progress:
     """Nothing on the console but errors."""
     seconds: Counter[str] = field(default_factory=Counter)
     """Time by stage, summed over the workers, s."""
-    _stage: Stage = field(default_factory=lambda: Stage("", 0, 0))
+    _stage: Stage = field(default_factory=lambda: Stage("", "", 0, 0))
     _bar: Bar | None = None
     _task: Any = None
     _told: float = 0.0
     _memory: tuple[float, str] = (-MEMORY_INTERVAL, "")
 
-    def start(self, title: str, total: int, resumed: int = 0) -> None:
-        """Begin a stage of ``total`` blocks, ``resumed`` of which are done."""
+    def start(self, title: str, job: str, total: int, resumed: int = 0) -> None:
+        """Begin a stage of ``total`` blocks, ``resumed`` of which are done; each ends with a ``job``."""
         self.finish()
-        self._stage, self._told = Stage(title, total, resumed), time.monotonic()
+        self._stage, self._told = Stage(title, job, total, resumed), time.monotonic()
         self.log.write("stage", name=title, blocks=total, resumed=resumed)
         if self.console.is_terminal and not self.quiet:
             columns = (
@@ -113,7 +125,7 @@ class Progress:
         event = "failed" if outcome.error else "done"
         self.log.write(event, stage=outcome.job.stage, block=str(outcome.job.block), **_log_facts(outcome))
         self._stage.failed += outcome.error is not None
-        if outcome.job.stage != "outline":
+        if outcome.job.stage == self._stage.job:
             self._stage.pixels += facts.get("counts", {}).get("predicted", 0)
             self._stage.done += 1
         self._show()

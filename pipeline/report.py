@@ -1,7 +1,7 @@
 """What a run says about itself: the plan as a table, run.json, the closing summary."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.compute import Ledger
 from pipeline.journal import SAMPLES, Journal, Seal
 from pipeline.machine import size
 from pipeline.plan import Plan
-from pipeline.store import SAMPLE_MAX
+from pipeline.samples import SAMPLE_MAX
 
 LIBRARIES = ("torch", "rasterio", "zarr", "dask", "distributed", "shapely", "pyogrio", "pyarrow", "numpy")
 
@@ -101,7 +101,7 @@ def closing(content: Mapping[str, Any], output: Path) -> str:
     return f"{found}{', ' + rest if rest else ''}\n{paths}"
 
 
-def seals(output: Path, paths: Mapping[str, Path]) -> dict[str, dict[str, int]]:
+def seals(output: Path, names: Iterable[str]) -> dict[str, dict[str, int]]:
     """Size and checksum of each output file, by its name within the folder."""
-    found = {str(path.relative_to(output)): Seal.of(path) for path in paths.values()}
+    found = {name: Seal.of(output / name) for name in names}
     return {name: {"size": seal.size, "crc": seal.crc} for name, seal in found.items() if seal}

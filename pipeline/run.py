@@ -1,19 +1,26 @@
 """``python -m pipeline.run region.yaml``: scenes in, footprints out. The story; each step has its own module."""
 
+# Imported here is what the run needs until its workers start, which import this module too. What follows, and what some
+# runs never need, is imported where it is used.
+# ruff: noqa: PLC0415
+
 import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pipeline import cluster, config, export, fingerprint, init, plan, report, survey, workspace
+from pipeline import cluster, config, durable, fingerprint, survey, workspace
+from pipeline.config import Region
 from pipeline.errors import BlocksFailed, Interrupted, PipelineError
-from pipeline.graph import GRACE, Crew, Stop
+from pipeline.jobs import GRACE, Stop
 from pipeline.log import Log
-from pipeline.produce import Production
+from pipeline.mosaic import Mosaic
 from pipeline.progress import Progress, terminal
 from pipeline.trial import Request
 
@@ -71,18 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace, stop: Stop) -> int:
-    """Load, survey, plan, connect, produce."""
+    """Load, survey, connect, produce."""
     if options.init is not None:
-        print(init.write(options.init, options.region or Path("region.yaml")))
-        return 0
+        return write_config(options)
     region = config.load(options.region, options.set)
     mosaic = survey.survey(region)
     request = Request.of(region)
     if options.dry_run:
-        report.show(plan.make(region, mosaic, request.weights, request.answer(mosaic), None))
-        return 0
+        return show(region, mosaic, request)
     print_ = fingerprint.of(region, mosaic, request.weights)
-    export.check(region.output)
+    durable.refuse_open(region.output / workspace.GEOPACKAGE)
     with workspace.hold(region.output) as space, closing(Log(region.output / "run.log")) as log:
         progress = Progress(log, terminal(options.quiet), options.quiet)
         if options.overwrite:
@@ -90,19 +95,46 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
         if space.finished(print_):
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
             return 0
-        production = Production(region, mosaic, request, print_, space, progress)
-        with cluster.connect(region, progress.say) as client, Crew.of(client, stop) as crew:
-            return conclude(production.run(crew), production)
+        import_ahead("pipeline.produce")
+        with cluster.connect(region, progress.say) as client:
+            from pipeline.graph import Crew
+            from pipeline.produce import Production
+
+            production = Production(region, mosaic, request, print_, space, progress)
+            with Crew.of(client, stop) as crew:
+                return conclude(production.run(crew), region.output, progress)
 
 
-def conclude(content: Mapping[str, Any], production: Production) -> int:
+def write_config(options: argparse.Namespace) -> int:
+    """Write a region.yaml."""
+    from pipeline import init
+
+    print(init.write(options.init, options.region or Path("region.yaml")))
+    return 0
+
+
+def show(region: Region, mosaic: Mosaic, request: Request) -> int:
+    """Print the plan."""
+    from pipeline import plan, report
+
+    report.show(plan.make(region, mosaic, request.weights, request.answer(mosaic), None))
+    return 0
+
+
+def import_ahead(module: str) -> None:
+    """Import in the background, while the workers start; who imports it next waits for the rest of it."""
+    threading.Thread(target=import_module, args=(module,)).start()
+
+
+def conclude(content: dict[str, Any], output: Path, progress: Progress) -> int:
     """Tell what was made.
 
     Raises:
         BlocksFailed: not all of it.
     """
-    output = production.region.output
-    production.progress.say(report.closing(content, output))
+    from pipeline import report
+
+    progress.say(report.closing(content, output))
     if content["failed_blocks"]:
         listed = "\n  ".join(f"{block}: {reason}" for block, reason in content["failed_blocks"].items())
         raise BlocksFailed(f"{output}: finished, but {len(content['failed_blocks'])} blocks failed:\n  {listed}")

@@ -21,11 +21,10 @@ from zarr.errors import ZarrUserWarning
 
 from pipeline.durable import sync
 from pipeline.errors import PipelineError
-from tiling.budget import inner_chunk
+from pipeline.samples import NO_DATA, SAMPLE_MAX
+from tiling.chunks import inner_chunk
 from tiling.grid import Axis, BlockIndex, Grid, Window
 
-SAMPLE_MAX = 254
-NO_DATA = 255
 ARRAY = "probability"
 
 
@@ -167,6 +166,9 @@ def read(path: Path, window: Window, grid: Grid) -> NDArray[np.uint8]:
 
 def _read_part(path: Path, block: BlockIndex, part: Window) -> NDArray[np.uint8]:
     """Samples of a window inside one block."""
+    shard = shard_path(path, block)
+    if shard.exists() and not shard.stat().st_size:
+        raise DamagedBlock(block, "its shard is empty")  # zarr takes it for one that is not there: all no data
     try:
         samples = _array(path)[part.rows.start : part.rows.stop, part.cols.start : part.cols.stop]
     except (ValueError, RuntimeError, OSError) as error:

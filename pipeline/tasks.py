@@ -6,7 +6,7 @@ tasks travel as block indices only.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.memory import trim
 from models.weights import describe
 from pipeline import durable, pixels, store
 from pipeline.footprints import finish as finishing
@@ -22,7 +23,8 @@ from pipeline.footprints import outline as outlines
 from pipeline.footprints import weld
 from pipeline.footprints.ground import Frame
 from pipeline.journal import Seal
-from pipeline.plan import Engine, Plan
+from pipeline.plan import READ_AHEAD, Engine, Plan
+from pipeline.samples import NO_DATA, SAMPLE_MAX
 from tiling.grid import BlockIndex, Grid, Span, Window, round_up
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 _plans: dict[str, Plan] = {}
 _here = threading.local()
+# The slot of the device: one tile at a time is in the network.
+_device = threading.Lock()
+# Tiles in memory: the one on the device, those that wait for it, samples on their way to the disk.
+_tiles = threading.BoundedSemaphore(1 + READ_AHEAD)
 
 
 def prepare(plan: Plan, run: str = "") -> None:
@@ -44,10 +50,19 @@ def release(run: str) -> None:
     _predictor.cache_clear()
 
 
-def at(run: str, task: Callable[..., Any], *arguments: Any) -> Any:
-    """Do a task of a run; several runs may share the workers of one scheduler."""
+def each(arguments: Sequence[Any], run: str, task: Callable[[Any], Any]) -> list[Any]:
+    """Do a task of a run for each argument; several runs may share the workers of one scheduler."""
     _here.run = run
-    return task(*arguments)
+    done = [task(argument) for argument in arguments]
+    trim()  # what several threads allocate in turns stays with each of them, and grows for as long as a run lasts
+    return done
+
+
+def alone(run: str, task: Callable[..., Any], *arguments: Any) -> Any:
+    """Do a task of a run while nothing else is on the device."""
+    _here.run = run
+    with _device:
+        return task(*arguments)
 
 
 def current() -> Plan:
@@ -108,6 +123,17 @@ class Samples:
     """Time on the device, s."""
 
 
+def samples(block: BlockIndex) -> "Stored":
+    """Make a block's samples and store them: read, infer when the device is free, keep.
+
+    One task, because its parts never help one another from different processes: a tile that travelled, or waited in
+    memory until a scheduler says who needs it, would cost more than it takes to read it.
+    """
+    with _tiles:
+        tile = read(block)
+        return keep(tile, infer(tile))
+
+
 def read(block: BlockIndex) -> Tile:
     """Read a block's tile from every scene that it meets."""
     started = time.perf_counter()
@@ -134,14 +160,16 @@ def pad(rgb: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def infer(tile: Tile) -> Samples:
-    """Run the network on a tile."""
+    """Run the network on a tile, when the device is free."""
     if tile.rgb is None:
         return Samples(None, 0.0)
-    started = time.perf_counter()
     grid = current().grid
-    values = _samples(tile.rgb, grid.tile(tile.block), grid.window(tile.block))
-    values[~tile.wanted] = store.NO_DATA
-    return Samples(values, time.perf_counter() - started)
+    with _device:
+        started = time.perf_counter()
+        values = _samples(tile.rgb, grid.tile(tile.block), grid.window(tile.block))
+        seconds = time.perf_counter() - started
+    values[~tile.wanted] = NO_DATA
+    return Samples(values, seconds)
 
 
 def _samples(rgb: NDArray[np.uint8], seen: Window, window: Window) -> NDArray[np.uint8]:
@@ -295,8 +323,8 @@ def seam_error(corner: tuple[int, int]) -> float:
         return 0.0  # nothing to compare; the block that is damaged is reported as such
     exact = predictor().samples(pad(scene.rgb, seen.shape))[near.within(seen)]
     stored = store.read(plan.probabilities, near, plan.grid)
-    known = stored != store.NO_DATA
-    return float(np.abs(exact[known].astype(int) - stored[known]).max(initial=0)) / store.SAMPLE_MAX
+    known = stored != NO_DATA
+    return float(np.abs(exact[known].astype(int) - stored[known]).max(initial=0)) / SAMPLE_MAX
 
 
 def readers(block: BlockIndex, grid: Grid) -> list[BlockIndex]:
@@ -306,11 +334,15 @@ def readers(block: BlockIndex, grid: Grid) -> list[BlockIndex]:
 
 
 def keep_origin(plan: Plan, block: BlockIndex, origin: NDArray[np.uint32]) -> None:
-    """Keep which scene each pixel of a block comes from, where overlapping scenes fill each other's gaps."""
+    """Keep which scene each pixel of a block comes from, where overlapping scenes fill each other's gaps.
+
+    A scene is kept as its place among those over the block, which other scenes, added elsewhere, do not change.
+    """
     path = plan.origin_path(block)
+    places = np.searchsorted(plan.mosaic.numbers_over(plan.grid.window(block)), origin)
     path.parent.mkdir(parents=True, exist_ok=True)
     with durable.replace(path) as scratch:
-        Image.fromarray(origin.astype(np.int32)).save(scratch, compression="tiff_deflate")
+        Image.fromarray(places.astype(np.int32)).save(scratch, compression="tiff_deflate")
 
 
 def scene_numbers(plan: Plan, block: BlockIndex) -> NDArray[np.uint32] | int:
@@ -321,7 +353,7 @@ def scene_numbers(plan: Plan, block: BlockIndex) -> NDArray[np.uint32] | int:
         return over[0] if over else 0
     if plan.origin_path(block).exists():
         with Image.open(plan.origin_path(block)) as kept:
-            return np.asarray(kept).astype(np.uint32)
+            return np.asarray(np.array(over, np.uint32)[np.asarray(kept)], np.uint32)
     numbers = np.zeros(window.shape, dtype=np.uint32)
     for number in over:
         numbers[plan.mosaic.scenes[number].window.intersection(window).within(window)] = number

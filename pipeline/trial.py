@@ -75,8 +75,10 @@ class Request:
         if chosen == "auto":
             choice = precision.choose(network, self.weights, device, sample(mosaic))
             chosen, check = choice.precision, f"{choice.reason}; at most {choice.largest:.2g}"
-        need = Predictor(network, self.weights, device, chosen, self.tta).need
-        return Engine(self.weights.path, self.network, device, chosen, self.tta, need.fixed, need.per_pixel, check)
+        predictor = Predictor(network, self.weights, device, chosen, self.tta)
+        need, most = predictor.need, predictor.patchwork.most_pixels if device != "cpu" else None
+        memory = need.fixed, need.per_pixel, most
+        return Engine(self.weights.path, self.network, device, chosen, self.tta, *memory, check)
 
     def _device(self) -> str:
         """The device that is asked for, if it is there."""

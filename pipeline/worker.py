@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from importlib import import_module
 from typing import Any
 
 # Names the GPUs that a machine's or a job's worker processes share, one each, in the order of the workers.
@@ -24,5 +25,6 @@ def dask_setup(worker: Any) -> None:
 
 
 def _warm() -> None:
-    """Import what the first task needs while the driver still reads headers."""
-    import pipeline.tasks  # noqa: F401, PLC0415
+    """Import what the first tasks need while this worker joins the others."""
+    for module in ("pipeline.tasks", "models.checkpoints", "models.predictor"):
+        import_module(module)

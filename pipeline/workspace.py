@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,12 +12,16 @@ from typing import Any
 from pipeline import fingerprint, lease
 from pipeline.durable import replace, sync
 from pipeline.errors import OutputError
-from pipeline.journal import Journal, Seal
+from pipeline.journal import SAMPLES, Journal, Seal
 from pipeline.log import now
-from tiling.grid import BlockIndex, Window
+from tiling.grid import BlockIndex
 
 JOURNAL = "journal.jsonl"
 STORE = "probability.zarr"
+GEOPACKAGE = "footprints.gpkg"
+PUBLISHED = "published.json"
+# What of the work folder is kept: the samples' journal, and what else footprints are made of but the samples.
+KEPT = {JOURNAL, "thumbnails", "origin"}
 # Files whose checksums are under way at a time: the driver's memory must not grow with the region.
 VERIFIED_AT_ONCE = 1000
 
@@ -39,47 +43,67 @@ class Workspace:
         """The journal of what is done."""
         return self.work / JOURNAL
 
-    def finished(self, print_: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The report of a finished run of the same fingerprint whose files are as it left them; else None.
+    @property
+    def report(self) -> dict[str, Any]:
+        """What run.json says; empty where there is none."""
+        return read_json(self.output / "run.json") or {}
+
+    def finished(self, print_: Mapping[str, Any]) -> bool:
+        """Whether a run of this fingerprint has finished, and its files are as it left them.
 
         Raises:
-            OutputError: the folder holds the result of another configuration.
+            OutputError: the folder holds samples of another configuration.
         """
-        head, report = self.head(), read_json(self.output / "run.json")
-        if head is not None:
-            self._refuse(head["fingerprint"], print_, "begun")
-        if report is None or report.get("status") != "done":
-            return None
-        self._refuse(report["fingerprint"], print_, "finished")
-        if report["fingerprint"] != print_:
-            return None
-        whole = all(Seal.of(self.output / name) == Seal(**seal) for name, seal in report["files"].items())
-        return report if whole else None
+        report = self.report if self.report.get("status") == "done" else None
+        before = {state: each["fingerprint"] for state, each in (("begun", self.head()), ("finished", report)) if each}
+        for state, earlier in before.items():
+            self._refuse(earlier, print_, state)
+        if report is None or any(earlier != print_ for earlier in before.values()):
+            return False
+        files = report["files"]
+        there = self.published == files.keys() and (self.output / STORE).exists()
+        return there and all(Seal.of(self.output / name) == Seal(**seal) for name, seal in files.items())
 
     def head(self) -> dict[str, Any] | None:
         """The head of an unfinished run's journal."""
         return Journal.peek(self.journal_path)
 
-    def added(self, print_: Mapping[str, Any]) -> list[Window] | None:
-        """What the scenes cover that an earlier run did not have; None where there is none to continue."""
-        head = self.head()
-        return None if head is None else fingerprint.added(head["fingerprint"], print_)
-
     def begin(self, print_: Mapping[str, Any], decided: Mapping[str, Any]) -> Journal:
-        """Start a journal, or continue the one that is there; ``finished`` has said that it may be."""
-        if self.head() is None:
-            return Journal.create(self.journal_path, {"fingerprint": print_, "began": now(), **decided})
-        return Journal.open(self.journal_path)
+        """Start a journal."""
+        return Journal.create(self.journal_path, {"fingerprint": print_, "began": now(), **decided})
+
+    def resume(self, print_: Mapping[str, Any]) -> Journal:
+        """Continue the journal that is there; of other settings of the footprints its samples alone."""
+        journal = Journal.open(self.journal_path)
+        if journal.head["fingerprint"] == print_:
+            return journal
+        return journal.renewed({"fingerprint": dict(print_)}, journal.blocks(SAMPLES))
 
     def _refuse(self, before: Mapping[str, Any], after: Mapping[str, Any], state: str) -> None:
-        """Refuse to continue with another configuration; more scenes are none."""
-        changes = fingerprint.difference(before, after)
-        if changes and fingerprint.added(before, after) is None:
-            listed = "\n  ".join(changes)
+        """Refuse to continue where samples that are there would have to be other ones."""
+        if fingerprint.added(before, after) is None:
+            listed = "\n  ".join(fingerprint.difference(*map(fingerprint.of_samples, (before, after))))
             raise OutputError(
                 f"{self.output}: was {state} with another configuration or other scenes:\n  {listed}\n"
                 "undo the change, choose another output, or start anew with --overwrite"
             )
+
+    @property
+    def published(self) -> set[str]:
+        """Names of the files that runs have put here, or may have before they were killed."""
+        begun = read_json(self.work / PUBLISHED) or {}
+        return {*self.report.get("files", ()), *begun.get("files", ())}
+
+    def announce(self, names: Iterable[str]) -> None:
+        """Note, before any of them appears, the names of the files that are about to be published."""
+        write_json(self.work / PUBLISHED, {"files": sorted(self.published | set(names))})
+
+    def withdraw(self, names: Iterable[str]) -> None:
+        """Remove what was published before and is not among ``names``."""
+        for path in [self.output / name for name in self.published - set(names)]:
+            remove(path)
+            if path.parent != self.output and path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
 
     def publish_store(self, finished: Path) -> None:
         """Move the store of probabilities to its final place."""
@@ -90,22 +114,21 @@ class Workspace:
         sync(self.output)
 
     def unpublish(self, unfinished: Path) -> None:
-        """Take a published store back into work, when blocks of it are to be computed again."""
+        """Take a published store back into work."""
         final = self.output / STORE
         if final.exists() and not unfinished.exists():
             final.rename(unfinished)
 
     def tidy(self) -> None:
-        """Remove what only an unfinished run needs; the journal and the thumbnails serve when scenes are added."""
+        """Remove what only an unfinished run needs; the rest serves when scenes or other footprints are wanted."""
         for path in self._contents():
-            if path.name not in (JOURNAL, "thumbnails"):
+            if path.name not in KEPT:
                 remove(path)
 
     def clear(self) -> None:
         """Remove what earlier runs made; other files in the folder stay."""
-        report = read_json(self.output / "run.json") or {}
-        made = {"probability.zarr", "run.json", "run.log", "preview.png", "report.html", *report.get("files", ())}
-        for path in [*(self.output / name for name in sorted(made)), *self._contents()]:
+        self.withdraw(())
+        for path in [*(self.output / name for name in (STORE, "run.json", "run.log")), *self._contents()]:
             remove(path)
 
     def _contents(self) -> list[Path]:

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from tiling.chunks import storable
 from tiling.grid import round_up
 
 Pair = tuple[int, int]
-
-CHUNK_MAX = 512  # px; readers pan and zoom by chunk, and 512² px of compressed bytes are a comfortable request
-CHUNK_MIN = 128  # px; below it a scene falls into thousands of chunks, and each costs an index entry and a checksum
 
 
 class BudgetError(ValueError):
@@ -86,22 +84,9 @@ def divisions(size: int, stride: int, halo: Pair) -> Iterator[Division]:
     blocks = 1
     while blocks <= strides:
         even = -(-strides // blocks)
-        yield Division.of(size, _storable(even, stride), stride, halo)
+        yield Division.of(size, storable(even * stride, stride), stride, halo)
         blocks = -(-strides // (even - 1)) if even > 1 else strides + 1
         # ^ the next number of blocks that makes them shorter
-
-
-def inner_chunk(block: int) -> int:
-    """The largest divisor of a block's side (px) that is at most ``CHUNK_MAX``."""
-    return next(chunk for chunk in range(min(block, CHUNK_MAX), 0, -1) if block % chunk == 0)
-
-
-def _storable(strides: int, stride: int) -> int:
-    """The least side from ``strides`` · ``stride`` px on, in whole strides, that divides into usable chunks."""
-    side = strides * stride
-    while side > CHUNK_MAX and inner_chunk(side) < CHUNK_MIN:
-        side += stride
-    return side
 
 
 def _badness(pair: tuple[Division, Division], largest: int | None, workers: int) -> tuple[int, ...]:

@@ -13,9 +13,9 @@ from pipeline import durable
 from pipeline.footprints import forms, split, weld
 from pipeline.footprints.forms import Lots
 from pipeline.footprints.ground import Frame
-from pipeline.footprints.marching import NO_DATA
 from pipeline.footprints.shaping import Shaping
 from pipeline.footprints.tables import Buildings, Float, Outlines, Polygons
+from pipeline.samples import NO_DATA, SAMPLE_MAX
 from tiling.grid import BlockIndex, Span, Window
 
 SCHEMA = pa.schema(
@@ -31,9 +31,6 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of the footprints; the geometry is WKB in the mosaic's CRS."""
-SAMPLE_MAX = 254
-
-
 Read = Callable[[Window], NDArray[np.uint8]]
 """Samples of the part of a window that lies within the mosaic, uint8 (h, w)."""
 REACH = 16

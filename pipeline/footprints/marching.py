@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import depth_first_order
 
+from pipeline.samples import NO_DATA
+
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 Samples = NDArray[np.uint8]
 
-NO_DATA = 255
 NORTH, EAST, SOUTH, WEST = range(4)
 SEPARATED, JOINED = range(2)
 STRIP = 1 << 18

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.footprints import components, marching
 from pipeline.footprints.components import NOWHERE, Rim, Scenes, Statistics
-from pipeline.footprints.marching import EAST, NO_DATA, SOUTH, WEST, Bool, Int, Lines, Samples, Segments, Sides
+from pipeline.footprints.marching import EAST, SOUTH, WEST, Bool, Int, Lines, Samples, Segments, Sides
 from pipeline.footprints.tables import Buildings, Float, Outlines, Pieces, spread
+from pipeline.samples import NO_DATA
 from tiling.grid import Span, Window
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
-from pipeline.footprints.marching import NO_DATA, Samples, is_inside
+from pipeline.footprints.marching import Samples, is_inside
 from pipeline.footprints.tables import Bool, Buildings, Polygons
+from pipeline.samples import NO_DATA
 
 DEPTH = 50
 """How far both cores rise above the pass between them, samples: 0.2 of probability."""

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyogrio.errors import DataSourceError
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
@@ -60,10 +58,12 @@ def within(mosaic: Mosaic, path: Path | None) -> Mosaic:
 
 def _polygons(path: Path) -> tuple[CRS, NDArray[np.object_]]:
     """CRS and polygons of a vector file."""
+    import pyogrio  # noqa: PLC0415 - most regions have no area, and it brings pandas along where that is installed
+
     name = _format(path)
     try:
         meta, _, wkb, _ = pyogrio.raw.read(path, columns=[], force_2d=True)
-    except (DataSourceError, ValueError, RuntimeError) as error:
+    except (pyogrio.errors.DataSourceError, ValueError, RuntimeError) as error:
         raise InputError(f"area {path}: cannot be read as {name}: {' '.join(str(error).split())}") from error
     geometries = shapely.from_wkb(wkb, on_invalid="ignore") if wkb is not None else np.array([], object)
     parts = shapely.get_parts(geometries[~shapely.is_missing(geometries)])

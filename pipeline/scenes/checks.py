@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from affine import Affine
@@ -127,6 +128,8 @@ def joint_problems(found: Sequence[Facts], region: Region) -> list[str]:
     if other and region.pixels.scale != "auto":
         rule = "one pixels.scale cannot fit both; convert one, or make two regions"
         problems.append(f"{other.source}: holds {other.dtype} and {first.source} {first.dtype} values; {rule}")
+    if region.probability.masks:
+        problems += _mask_problems(found)
     if not resamples(region):
         problems += [f"{facts.source}: {problem}" for facts in found[1:] for problem in _grid_problems(first, facts)]
     return problems
@@ -154,6 +157,16 @@ def _antimeridian_problems(found: Sequence[Facts]) -> Iterator[str]:
     west, east = min(placed, key=lambda facts: facts.bounds[0]), max(placed, key=lambda facts: facts.bounds[2])
     if east.bounds[2] - west.bounds[0] > 180:
         yield f"{west.source} and {east.source} lie on both sides of the antimeridian; process them as two regions"
+
+
+def _mask_problems(found: Sequence[Facts]) -> Iterator[str]:
+    """A mask is named as its scene, so that scenes of one name would have one mask."""
+    named: dict[str, Facts] = {}
+    for facts in found:
+        first = named.setdefault(Path(facts.source).stem, facts)
+        if first is not facts:
+            cure = "rename one, or set probability.masks: false"
+            yield f"{facts.source}: is named as {first.source}, and so would be its mask; {cure}"
 
 
 def resamples(region: Region) -> bool:

@@ -1,7 +1,14 @@
-"""How GDAL is set up wherever this project opens a scene, and how it fails."""
+"""How GDAL is set up wherever this project reads a scene, how it opens one, and how it fails."""
 
+from typing import Any
+
+import rasterio
 from rasterio._err import CPLE_BaseError  # GDAL's errors pass rasterio in this form too, and it has no public name
 from rasterio.errors import CRSError, RasterioError
+
+from pipeline.config import is_remote
+from pipeline.scenes.remote import HttpFile
+from pipeline.scenes.sources import Source
 
 ERRORS = (RasterioError, CRSError, CPLE_BaseError, OSError, ValueError)
 
@@ -16,3 +23,16 @@ GDAL_OPTIONS: dict[str, str | int | bool] = {
     "GDAL_CACHEMAX": CACHE_BYTES,  # else 5 % of the machine, which no plan could state
     "GDAL_NUM_THREADS": 1,  # blocks are read in parallel already
 }
+
+
+def opened(source: Source) -> Any:
+    """A scene as a rasterio dataset; the GTiff driver only, so that no other format can point elsewhere."""
+    if isinstance(source, str):
+        return rasterio.open(source, driver="GTiff", opener=_open, sharing=False)
+    return rasterio.open(source, driver="GTiff", sharing=False)
+
+
+def _open(path: str, mode: str = "rb") -> HttpFile:
+    if mode not in ("r", "rb") or not is_remote(path):  # rasterio first tries it with a word
+        raise OSError(f"{path} is not a scene to be read")
+    return HttpFile(path)

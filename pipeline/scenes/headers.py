@@ -15,8 +15,8 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
 
 from pipeline.scenes import tiff
-from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS
-from pipeline.scenes.remote import HttpError, HttpFile, opened
+from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS, opened
+from pipeline.scenes.remote import HttpError, HttpFile
 from pipeline.scenes.sources import Source
 
 THREADS = 8  # a header takes 1.6 ms of one core, and longer where the disk is far away

@@ -6,13 +6,7 @@ GDAL's own /vsicurl/ follows redirects to any host; this client follows none, so
 import io
 from collections import OrderedDict
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
 from urllib.parse import urlsplit
-
-import rasterio
-
-from pipeline.config import is_remote
-from pipeline.scenes.sources import Source
 
 TIMEOUT = 30.0  # s; a server that needs longer for one range is down
 ATTEMPTS = 3  # a connection that was kept alive may have been closed meanwhile
@@ -127,16 +121,3 @@ class HttpFile(io.RawIOBase):
         self.close_connection()
         self.chunks.clear()
         super().close()
-
-
-def _open(path: str, mode: str = "rb") -> HttpFile:
-    if mode not in ("r", "rb") or not is_remote(path):  # rasterio first tries it with a word
-        raise OSError(f"{path} is not a scene to be read")
-    return HttpFile(path)
-
-
-def opened(source: Source) -> Any:
-    """A scene as a rasterio dataset; the GTiff driver only, so that no other format can point elsewhere."""
-    if isinstance(source, str):
-        return rasterio.open(source, driver="GTiff", opener=_open, sharing=False)
-    return rasterio.open(source, driver="GTiff", sharing=False)

@@ -8,6 +8,7 @@ import resource
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from models.weights import Weights
 from pipeline import cluster, compute, config, graph, plan, report, tasks
+from pipeline.jobs import Stop
 from pipeline.journal import OUTLINE, SAMPLES, Journal
 from pipeline.log import Log
 from pipeline.mosaic import Mosaic, Scene
@@ -27,15 +29,7 @@ from tiling.grid import BlockIndex, Span, Window
 SCENE = 5000
 
 
-def read(block: BlockIndex) -> BlockIndex:
-    return block
-
-
-def infer(block: BlockIndex) -> BlockIndex:
-    return block
-
-
-def keep(block: BlockIndex, _: BlockIndex) -> tasks.Stored:
+def samples(_: BlockIndex) -> tasks.Stored:
     return tasks.Stored(tasks.Counts(1, 2, 3), None, {"read": 1.0, "infer": 1.0, "store": 1.0})
 
 
@@ -45,9 +39,8 @@ def outline(_: BlockIndex) -> tasks.Written:
 
 def nothing() -> None:
     """Replace what the tasks do."""
-    does = {"read": read, "infer": infer, "store": keep, "outline": outline}
-    for stage in (SAMPLES, OUTLINE):
-        graph._STEPS[stage] = tuple((name, does[name], *rest) for name, _, *rest in graph._STEPS[stage])
+    for stage, task in {SAMPLES: samples, OUTLINE: outline}.items():
+        graph.STAGES[stage] = replace(graph.STAGES[stage], task=task)
 
 
 def mosaic(side: int, scene: int = SCENE) -> Mosaic:
@@ -72,8 +65,8 @@ def planned(folder: Path, of: Mosaic, **keys: Any) -> Plan:
     return plan.make(region, of, Weights("ternausnet11", threshold=0.5), engine, None)
 
 
-def drive(blocks: int, workers: int) -> None:
-    """Feed so many blocks through the engine, as many at a time as if there were so many workers."""
+def drive(blocks: int) -> None:
+    """Feed so many blocks through the engine."""
     side = round(blocks**0.5)
     with tempfile.TemporaryDirectory() as name, cluster.processes(1, 1, {}) as client:
         folder = Path(name)
@@ -81,9 +74,8 @@ def drive(blocks: int, workers: int) -> None:
         assert made.active.sum() == side * side
         journal = Journal.create(folder / "journal", {})
         progress = Progress(Log(folder / "run.log"), Console(quiet=True), True)
-        progress.start("network", side * side)
-        with graph.Crew.of(client, graph.Stop()) as crew:
-            crew._workers = time.monotonic() + 1e9, workers  # as many as these would keep so many blocks under way
+        progress.start("network", SAMPLES, side * side)
+        with graph.Crew.of(client, Stop()) as crew:
             wall, driver = time.perf_counter(), time.process_time()
             compute.Computation(made, journal, crew, progress, True).run()
             wall, driver = time.perf_counter() - wall, time.process_time() - driver
@@ -92,7 +84,7 @@ def drive(blocks: int, workers: int) -> None:
         progress.log.close()
     count, peak = side * side, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     costs = f"driver {driver / count * 1e3:.2f} ms, wall {wall / count * 1e3:.2f} ms a block"
-    print(f"{count:>8,} blocks, {workers:>2} workers: {costs}; peak {peak:.0f} MiB")
+    print(f"{count:>8,} blocks: {costs}; peak {peak:.0f} MiB", flush=True)
 
 
 def country() -> None:
@@ -108,6 +100,5 @@ def country() -> None:
 if __name__ == "__main__":
     nothing()
     for argument in sys.argv[1:] or ["1000", "10000"]:
-        drive(int(argument), 1)
-        drive(int(argument), 32)
+        drive(int(argument))
     country()

@@ -78,7 +78,7 @@ def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path, Path
     from models.catalogue import build  # noqa: PLC0415
     from models.weights import Weights  # noqa: PLC0415
 
-    weights = options.weights
+    weights = options.weights and options.weights.resolve()
     if weights is None:
         weights = folder / "weights.safetensors"
         checkpoints.save(build(options.network), weights, Weights(network=options.network, threshold=0.5))
@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--side", type=int, default=5000)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--without-script", action="store_true", help="leave out the script written by hand")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -147,6 +148,8 @@ def main() -> None:
             "by hand": lambda: run(*hand),
             "network alone": lambda: alone(scene, weights, options.precision),
         }
+        if options.without_script:
+            del contestants["by hand"]
         costs: dict[str, list[Cost]] = {name: [] for name in contestants}
         for _ in range(options.repeat):
             for name, contestant in contestants.items():
