@@ -8,24 +8,30 @@ from typing import Any
 import pyogrio
 import pytest
 import yaml
-from test_run import run
+from runs import finish
+
+
+@pytest.fixture(params=["cheap", pytest.param("shipped", marks=pytest.mark.slow)])
+def model(request: pytest.FixtureRequest, weights: Path) -> dict[str, str]:
+    """A network whose cost is nothing beside that of the imagery, or the one that comes with the project."""
+    return {"weights": str(weights)} if request.param == "cheap" else {}
 
 
 def produced(folder: Path, **keys: Any) -> tuple[dict[str, Any], Any]:
-    """run.json and the footprints of a region, found by the weights that come with the project."""
-    region = {"name": "real", "output": "out", **keys}
+    """run.json and the footprints of a region."""
     path = folder / "region.yaml"
-    path.write_text(yaml.safe_dump(region), encoding="utf-8")
-    done = run(path)
+    path.write_text(yaml.safe_dump({"name": "real", "output": "out", **keys}), encoding="utf-8")
+    done = finish(path)
     assert done.returncode == 0, done.stderr
+    print(done.stderr.splitlines()[-1])
     report = json.loads((folder / "out/run.json").read_text())
     return report, pyogrio.read_dataframe(folder / "out/footprints.gpkg", layer="footprints")
 
 
-def test_rio_as_one_region_with_empty_scenes(shared_data: Path, tmp_path: Path) -> None:
+def test_rio_as_one_region_with_empty_scenes(shared_data: Path, tmp_path: Path, model: dict[str, str]) -> None:
     scenes = [str(shared_data / "spacenet1_rio_tiles" / f"img{number}.tif") for number in range(50, 65)]
     grid = {"resample": True}  # the tiles do not share one grid
-    report, found = produced(tmp_path, scenes=scenes, pixels={"nodata": 0}, grid=grid)
+    report, found = produced(tmp_path, scenes=scenes, pixels={"nodata": 0}, grid=grid, model=model)
     counts = report["counts"]
     assert counts["pixels"] == counts["predicted"] + counts["no_data"]
     assert counts["no_data"] > 438 * 406, "img58 alone has no data at all"
@@ -34,13 +40,14 @@ def test_rio_as_one_region_with_empty_scenes(shared_data: Path, tmp_path: Path) 
     assert math.isclose(geodesic.sum(), found["area_m2"].sum(), rel_tol=2e-3)
 
 
-def test_a_real_inria_crop(shared_data: Path, tmp_path: Path) -> None:
-    report, found = produced(tmp_path, scenes=[str(shared_data / "inria_austin_crop/image.tif")])
+def test_a_real_inria_crop(shared_data: Path, tmp_path: Path, model: dict[str, str]) -> None:
+    report, found = produced(tmp_path, scenes=[str(shared_data / "inria_austin_crop/image.tif")], model=model)
     assert report["counts"]["predicted"] == 1_000_000
     assert found.crs.to_epsg() == 26914
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_the_banepa_mosaic_with_white_holes(shared_data: Path, tmp_path: Path) -> None:
     scenes = [str(shared_data / "oam_banepa_nepal/banepa_full_0p26m.tif")]
     report, found = produced(tmp_path, scenes=scenes, pixels={"nodata": 255})

@@ -8,20 +8,10 @@ import pytest
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small import AFFINE, texture, write_region, write_scene
+from small import AFFINE, planned, texture, write_region, write_scene
 
-from pipeline import config, pixels, plan, survey, tasks
-from pipeline.trial import Request
+from pipeline import pixels, plan, tasks
 from tiling.grid import Span, Window, round_up
-
-
-def planned(folder: Path, weights: Path, scenes: list[str], **keys: object) -> plan.Plan:
-    region = config.load(write_region(folder, weights, scenes, **keys))
-    request = Request.of(region)
-    mosaic = survey.survey(region)
-    made = plan.make(region, mosaic, request.weights, request.answer(mosaic), None)
-    tasks.prepare(made)
-    return made
 
 
 def whole_mosaic(made: plan.Plan) -> np.ndarray:
@@ -61,7 +51,7 @@ def test_tiles_equal_the_whole_mosaic(
     cut = min(cut, cols - 1)
     write_scene(folder / "scenes/a.tif", image[:, :cut])
     write_scene(folder / "scenes/b.tif", image[:, cut:], AFFINE @ Affine.translation(cut, 0))
-    made = planned(folder, weights, ["scenes/*.tif"], tiles={"size": size})
+    made = planned(write_region(folder, weights, ["scenes/*.tif"], tiles={"size": size}))
     assert np.abs(tiled(made) - whole_mosaic(made)).max() <= 1e-5
 
 
@@ -76,7 +66,7 @@ def test_every_pixel_is_accounted_for(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "area.geojson").write_text(
         json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}), encoding="utf-8"
     )
-    made = planned(tmp_path, weights, ["scenes"], tiles={"size": 320}, area="area.geojson")
+    made = planned(write_region(tmp_path, weights, ["scenes"], tiles={"size": 320}, area="area.geojson"))
     counts = [tasks.read(block).counts for block in made.blocks()]
     predicted, no_data, outside = (
         sum(getattr(c, name) for c in counts) for name in ("predicted", "no_data", "outside")

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tiny
+import runs
+import small
 
 
 @pytest.fixture
@@ -31,21 +32,26 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of the tiny region's network."""
-    return tiny.weights(tmp_path_factory.mktemp("tiny") / "tiny.safetensors")
+    return small.tiny_weights(tmp_path_factory.mktemp("tiny") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="session")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tiny.Zygote]:
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[runs.Zygote]:
     """Runs regions in forked children of one warm process."""
-    with tiny.zygote(tmp_path_factory.mktemp("logs")) as warm:
+    with runs.zygote(tmp_path_factory.mktemp("logs")) as warm:
         yield warm
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, zygote: tiny.Zygote) -> tiny.Outcome:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, zygote: runs.Zygote) -> runs.Outcome:
     """The tiny region, run without any fault."""
-    region = tiny.region(tmp_path_factory.mktemp("undisturbed"), tiny_weights)
-    done = zygote.run(region)
-    assert done.code == 0, done.text
-    assert tiny.report(region.parent / "out")["footprints"] > 10
-    return tiny.Outcome(tiny.digest(region.parent / "out"), done.calls)
+    region = small.tiny_region(tmp_path_factory.mktemp("undisturbed"), tiny_weights)
+    outcome = zygote.outcome(region)
+    assert runs.report(region.parent / "out")["footprints"] > 10
+    return outcome
+
+
+@pytest.fixture(scope="session")
+def undisturbed_fine(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, zygote: runs.Zygote) -> runs.Outcome:
+    """The tiny region in more blocks, run without any fault."""
+    return zygote.outcome(small.tiny_region(tmp_path_factory.mktemp("undisturbed_fine"), tiny_weights, **small.FINE))

@@ -489,6 +489,14 @@ def mixed_pixel_phase(folder: Path) -> str:
     return "scenes: [a.tif, b.tif]"
 
 
+@case("{}/more/a.tif: is named as {}/a.tif, and so would be its mask; rename one, or set probability.masks: false")
+def masks_of_scenes_of_one_name(folder: Path) -> str:
+    sound(folder)
+    (folder / "more").mkdir()
+    sound(folder / "more", transform=imagery.AFFINE @ Affine.translation(50, 0))
+    return "scenes: [a.tif, more/a.tif]\nprobability: {masks: true}"
+
+
 @case("grid.crs: 'EPSG:99999' is not a coordinate reference system; write e.g. EPSG:32633")
 def unknown_grid_crs(folder: Path) -> str:
     sound(folder)

@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-import tiny
+import runs
+import small
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -76,7 +77,7 @@ def scheduler(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             stack.enter_context(
                 program(
                     "distributed.cli.dask_worker", *common, *WORKER, "--nworkers", "1", "--no-dashboard",
-                    "--local-directory", str(scratch), PYTHONPATH=str(tiny.PROJECT),
+                    "--local-directory", str(scratch), PYTHONPATH=str(runs.PROJECT),
                 )
             )  # fmt: skip
         yield address(file)
@@ -97,48 +98,53 @@ def options(scheduler: str, keys: Path) -> list[str]:
     return [part for key, value in settings.items() for part in ("--set", f"cluster.{key}={value}")]
 
 
-def run(region: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        tiny.command(region, *arguments), capture_output=True, text=True, cwd=tiny.PROJECT, timeout=200, check=False
-    )
-
-
 def test_two_workers_over_tls_make_the_same_bytes(
-    tmp_path: Path, tiny_weights: Path, scheduler: str, keys: Path, undisturbed: tiny.Outcome
+    tmp_path: Path, tiny_weights: Path, scheduler: str, keys: Path, undisturbed: runs.Outcome
 ) -> None:
     assert scheduler.startswith("tls://")
-    region = tiny.region(tmp_path, tiny_weights, cluster={})
+    region = small.tiny_region(tmp_path, tiny_weights, cluster={})
     for _ in range(2):  # the workers outlive the run, and what they remember of it must not spoil the next one
-        done = run(region, *options(scheduler, keys), "--overwrite")
+        done = runs.finish(region, *options(scheduler, keys), "--overwrite")
         assert done.returncode == 0, done.stderr
-        assert tiny.digest(tmp_path / "out") == undisturbed.digest
+        assert runs.digest(tmp_path / "out") == undisturbed.digest
     assert "Traceback" not in done.stderr
 
 
 def test_what_is_wrong_is_said(tmp_path: Path, tiny_weights: Path, scheduler: str, keys: Path) -> None:
-    region = tiny.region(tmp_path, tiny_weights, cluster={})
-    plain = run(region, "--set", "cluster.kind=address", "--set", f"cluster.address={scheduler}")
+    region = small.tiny_region(tmp_path, tiny_weights, cluster={})
+    kind = ("--set", "cluster.kind=address", "--set")
+    elsewhere = ("--set", f"output={tmp_path / 'other'}")
+    waiting = runs.start(region, *kind, "cluster.address=tcp://127.0.0.1:9", *elsewhere)
+    plain = runs.finish(region, *kind, f"cluster.address={scheduler}")
     assert plain.returncode == 2
     assert "cluster.tls_key: is missing; TLS needs all three" in plain.stderr
     assert "Traceback" not in plain.stderr
-    nobody = run(region, "--set", "cluster.kind=address", "--set", "cluster.address=tcp://127.0.0.1:9")
-    assert nobody.returncode == 2
-    assert "does not answer as a Dask scheduler" in nobody.stderr
-    assert "Traceback" not in nobody.stderr
+    _, said = waiting.communicate(timeout=100)
+    assert waiting.returncode == 2
+    assert "does not answer as a Dask scheduler" in said
+    assert "Traceback" not in said
 
 
 def test_workers_that_lack_something_are_named(tmp_path: Path, tiny_weights: Path) -> None:
-    region = tiny.region(tmp_path, tiny_weights, cluster={})
+    region = small.tiny_region(tmp_path, tiny_weights, cluster={})
     file = tmp_path / "address.json"
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare/sitecustomize.py").write_text("import sys; sys.modules['pipeline'] = None")
     common = ("--scheduler-file", str(file))
     with (
         program("distributed.cli.dask_scheduler", *common, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
         program(
-            "distributed.cli.dask_worker", *common, "--no-dashboard", "--no-nanny", "--local-directory", str(tmp_path)
+            "distributed.cli.dask_worker",
+            *common,
+            "--no-dashboard",
+            "--no-nanny",
+            "--local-directory",
+            str(tmp_path),
+            PYTHONPATH=str(tmp_path / "bare"),
         ),
     ):
         where = address(file)
-        tiny.settle(where)
-        refused = run(region, "--set", "cluster.kind=address", "--set", f"cluster.address={where}")
+        runs.settle(where)
+        refused = runs.finish(region, "--set", "cluster.kind=address", "--set", f"cluster.address={where}")
     assert refused.returncode == 2, refused.stderr
-    assert "workers have no slot for the network; start them with: dask worker" in refused.stderr
+    assert "workers do not have the project; install seamless-footprints" in refused.stderr

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
+import runs
+import small
 
 from pipeline import lease
 from pipeline.errors import OutputError
@@ -35,13 +36,13 @@ for number in range(rounds):
 def contend(path: Path, jobs: int, rounds: int) -> list[str]:
     """What several processes say that want one lease at the same moments."""
     gate = str(time.time() + 1.5 + 0.3 * jobs)
-    runs = [
+    contenders = [
         subprocess.Popen(
             [sys.executable, "-c", CONTENDER, str(path), gate, str(rounds)],
-            stdout=subprocess.PIPE, text=True, cwd=tiny.PROJECT,
+            stdout=subprocess.PIPE, text=True, cwd=runs.PROJECT,
         ) for _ in range(jobs)
     ]  # fmt: skip
-    return [line for run in runs for line in run.communicate(timeout=120)[0].splitlines()]
+    return [line for contender in contenders for line in contender.communicate(timeout=120)[0].splitlines()]
 
 
 @pytest.mark.parametrize(("jobs", "rounds"), [(2, 8), (8, 8)])
@@ -53,11 +54,11 @@ def test_exactly_one_wins(jobs: int, rounds: int, tmp_path: Path) -> None:
 
 
 def test_the_living_owner_is_named_and_the_dead_one_taken_over(
-    tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote, undisturbed: tiny.Outcome
+    tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote, undisturbed: runs.Outcome
 ) -> None:
-    region, output = tiny.region(tmp_path, tiny_weights), tmp_path / "out"
-    owner = tiny.start(region)
-    tiny.wait_until(lambda: len(tiny.journalled(output)) >= 1, owner)
+    region, output = small.tiny_region(tmp_path, tiny_weights), tmp_path / "out"
+    owner = runs.start(region)
+    runs.wait_until(lambda: len(runs.journalled(output)) >= 1, owner)
     os.killpg(owner.pid, signal.SIGSTOP)  # alive, but slower than any heartbeat
     second = zygote.run(region)
     assert second.code == 2
@@ -67,7 +68,7 @@ def test_the_living_owner_is_named_and_the_dead_one_taken_over(
     owner.communicate()
     third = zygote.run(region)
     assert third.code == 0, third.text
-    assert tiny.digest(output) == undisturbed.digest
+    assert runs.digest(output) == undisturbed.digest
 
 
 def test_a_process_that_holds_the_lease_refuses_itself_too(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import imagery
 import numpy as np
 import pyogrio
 import rasterio
-import tiny
+import runs
+import small
 import zarr
 
 from pipeline import config, pixels, survey, trial
@@ -27,13 +28,13 @@ def damaged(path: Path, tile: str) -> None:
 
 
 def test_a_damaged_block_is_reported_and_never_zero_probability(tmp_path: Path) -> None:
-    region = tiny.region(tmp_path, tiny.weights(tmp_path / "w.safetensors"))
+    region = small.tiny_region(tmp_path, small.tiny_weights(tmp_path / "w.safetensors"))
     damaged(tmp_path / "scenes/a.tif", "0_0")
-    process = tiny.start(region)
+    process = runs.start(region)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 3, errors
     assert "Traceback" not in errors
-    failed = tiny.report(tmp_path / "out")["failed_blocks"]
+    failed = runs.report(tmp_path / "out")["failed_blocks"]
     assert list(failed) == ["0-0"]
     assert "a.tif: cannot be read at rows 0..128, columns 0..128 of the mosaic" in failed["0-0"]
     samples = zarr.open_group(tmp_path / "out/probability.zarr", mode="r")["probability"]
@@ -44,8 +45,8 @@ def test_a_damaged_block_is_reported_and_never_zero_probability(tmp_path: Path) 
 
 
 def test_the_precision_is_chosen_by_what_can_be_read(tmp_path: Path) -> None:
-    tiny.scene(tmp_path / "a.tif", 1, (0, 0), (128, 128))
-    tiny.scene(tmp_path / "b.tif", 2, (0, 128), (128, 128))
+    small.write_blots(tmp_path / "a.tif", 1, (0, 0), (128, 128))
+    small.write_blots(tmp_path / "b.tif", 2, (0, 128), (128, 128))
     damaged(tmp_path / "a.tif", "0_0")
     both, broken = (
         survey.survey(config.load(imagery.region(tmp_path, f"scenes: {names}")))

@@ -3,46 +3,47 @@
 import shutil
 from pathlib import Path
 
-import tiny
+import runs
+import small
 
 HALO = {"tiles": {"size": 192, "halo": 32}}
 
 
-def fresh(region: Path, folder: Path, zygote: tiny.Zygote) -> dict[str, str]:
+def fresh(region: Path, folder: Path, zygote: runs.Zygote) -> dict[str, str]:
     """Outputs of the same scenes, run in a new folder with the same blocks."""
     shutil.copytree(region.parent / "scenes", folder / "scenes")
     shutil.copy(region, folder / "region.yaml")
     assert zygote.run(folder / "region.yaml").code == 0
-    return tiny.digest(folder / "out")
+    return runs.digest(folder / "out")
 
 
-def test_scenes_are_added_to_a_finished_region(tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote) -> None:
+def test_scenes_are_added_to_a_finished_region(tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote) -> None:
     folder, output = tmp_path / "grown", tmp_path / "grown/out"
-    region = tiny.region(folder, tiny_weights, **HALO)
+    region = small.tiny_region(folder, tiny_weights, **HALO)
     assert zygote.run(region).code == 0
-    first = tiny.events(output)
+    first = runs.events(output)
     assert len(first) == 8
-    tiny.scene(folder / "scenes/c.tif", 5, (0, tiny.SHAPE[1]), (130, 100))
+    small.write_blots(folder / "scenes/c.tif", 5, (0, small.TINY_SHAPE[1]), (130, 100))
     interrupted = zygote.run(region, kind="exit", at=70)
     assert interrupted.code == 137
     done = zygote.run(region)
     assert done.code == 0, done.text
-    again = tiny.events(output)[len(first) :]
+    again = runs.events(output)[len(first) :]
     # the last column of blocks grows, one is new, and the one beside them sees the new pixels in its halo
     assert set(again) == {"0-3", "1-3", "0-4", "1-4", "0-2", "1-2"} & set(again)
     assert not {"0-0", "0-1", "1-0", "1-1"} & set(again)
-    assert tiny.digest(output) == fresh(region, tmp_path / "fresh", zygote)
+    assert runs.digest(output) == fresh(region, tmp_path / "fresh", zygote)
     assert zygote.run(region).code == 0
     assert "already done" in zygote.run(region).text
 
 
 def test_a_scene_that_moves_the_corner_is_refused_and_says_why(
-    tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote
+    tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote
 ) -> None:
-    region = tiny.region(tmp_path, tiny_weights)
+    region = small.tiny_region(tmp_path, tiny_weights)
     assert zygote.run(region).code == 0
-    before = tiny.digest(tmp_path / "out")
-    tiny.scene(tmp_path / "scenes/c.tif", 5, (-64, 0), (64, 100))
+    before = runs.digest(tmp_path / "out")
+    small.write_blots(tmp_path / "scenes/c.tif", 5, (-64, 0), (64, 100))
     done = zygote.run(region)
     assert done.code == 2
     assert "the mosaic starts at another corner, so every block differs" in done.text
@@ -52,4 +53,4 @@ def test_a_scene_that_moves_the_corner_is_refused_and_says_why(
     gone = zygote.run(region)
     assert gone.code == 2
     assert "scenes: b.tif is gone" in gone.text
-    assert tiny.digest(tmp_path / "out") == before
+    assert runs.digest(tmp_path / "out") == before

@@ -1,77 +1,123 @@
 """SIGTERM, Ctrl-C, a second signal: the block in hand is finished, nobody left behind, the next run makes the same."""
 
 import os
+import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-import tiny
+import runs
+import small
 
-KEYS = {"tiles": {"size": 64, "halo": 0}}
+Send = Callable[[runs.Process], None]
+PROMISED = 20
+"""A run that is asked to stop is gone after so many seconds."""
+SENDERS: dict[str, Send] = {
+    "a batch system's request": lambda run: run.send_signal(signal.SIGTERM),
+    "Ctrl-C in a terminal": lambda run: os.killpg(run.pid, signal.SIGINT),
+    "a request to the whole job": lambda run: os.killpg(run.pid, signal.SIGTERM),
+}
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, zygote: tiny.Zygote) -> dict[str, str]:
-    region = tiny.region(tmp_path_factory.mktemp("expected"), tiny_weights, **KEYS)
-    assert zygote.run(region).code == 0
-    return tiny.digest(region.parent / "out")
-
-
-def interrupt(region: Path, send: Callable[["subprocess.Popen[str]"], None], more: int = 2) -> tuple[int, float, str]:
-    """Interrupt a run once it has done some blocks: exit code, seconds that it took to end, what it said."""
+def interrupt(region: Path, send: Send, more: int = 2) -> tuple[int, str]:
+    """Interrupt a run once it has done some more blocks: exit code, and what it said."""
     output = region.parent / "out"
-    before = len(tiny.journalled(output))
-    run = tiny.start(region)
-    tiny.wait_until(lambda: len(tiny.journalled(output)) >= before + more, run)
-    children = tiny.family(run)
+    before = len(runs.journalled(output))
+    run = runs.start(region)
+    runs.wait_until(lambda: len(runs.journalled(output)) >= before + more, run)
+    children = runs.family(run)
     since = time.monotonic()
     send(run)
-    _, said = run.communicate(timeout=30)
-    seconds = time.monotonic() - since
+    _, said = run.communicate(timeout=PROMISED + 10)
+    assert time.monotonic() - since < PROMISED
     _, alive = psutil.wait_procs(children, timeout=3)
     assert alive == [], "children survive"
-    return run.returncode, seconds, said
+    return run.returncode, said
 
 
+def assert_honoured(output: Path, code: int, said: str) -> None:
+    """The run ended as asked: with what it had begun, and with a sentence."""
+    assert code == 75, said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert runs.shards(output) == runs.journalled(output), "a finished block is in the journal"
+    assert not (output / ".work/lease").exists()
+
+
+def assert_resumes(region: Path, zygote: runs.Zygote, undisturbed: runs.Outcome) -> None:
+    """The next run makes the same bytes, and no block was computed twice."""
+    done = zygote.run(region)
+    assert done.code == 0, done.text
+    output = region.parent / "out"
+    assert runs.digest(output) == undisturbed.digest
+    assert sorted(runs.events(output)) == sorted(set(runs.events(output)))
+
+
+@pytest.mark.parametrize(
+    "senders",
+    [["a request to the whole job"], pytest.param(list(SENDERS), marks=pytest.mark.slow)],
+    ids=["to the whole job", "of every kind"],
+)
 def test_signals_are_honoured_and_the_run_is_resumed(
-    tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote, expected: dict[str, str]
+    senders: list[str], tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote, undisturbed_fine: runs.Outcome
 ) -> None:
-    region, output = tiny.region(tmp_path, tiny_weights, **KEYS), tmp_path / "out"
-    senders: dict[str, Callable[[subprocess.Popen[str]], None]] = {
-        "a batch system's request": lambda run: run.send_signal(signal.SIGTERM),
-        "Ctrl-C in a terminal": lambda run: os.killpg(run.pid, signal.SIGINT),
-        "a request to the whole job": lambda run: os.killpg(run.pid, signal.SIGTERM),
-    }
-    for name, send in senders.items():
-        code, seconds, said = interrupt(region, send)
-        assert code == 75, (name, said)
-        assert seconds < 20
+    region = small.tiny_region(tmp_path, tiny_weights, **small.FINE)
+    for sender in senders:
+        code, said = interrupt(region, SENDERS[sender])
+        assert_honoured(tmp_path / "out", code, said)
         assert "it resumes" in said
-        assert "Traceback" not in said
-        assert tiny.shards(output) == tiny.journalled(output), "a finished block is in the journal"
-        assert not (output / ".work/lease").exists()
-    assert zygote.run(region).code == 0
-    assert tiny.digest(output) == expected
-    assert sorted(tiny.events(output)) == sorted(set(tiny.events(output))), "no block was computed twice"
+    assert_resumes(region, zygote, undisturbed_fine)
+    print(f"honoured within {PROMISED} s: {', '.join(senders)}; no byte differs")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_signal_at_any_moment_is_honoured(
+    seed: int, tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote, undisturbed: runs.Outcome
+) -> None:
+    """Four times each, at random I/O calls or a moment after them; what is being published by then is finished."""
+    region = small.tiny_region(tmp_path, tiny_weights)
+    chance = random.Random(seed)  # noqa: S311 - it must repeat
+    for _ in range(4):
+        at = chance.randint(1, undisturbed.calls // 3)
+        kind = chance.choice(["SIGTERM", "SIGINT"])
+        done = zygote.run(region, kind=kind, at=at, delay=chance.choice([0, chance.uniform(0, 0.02)]))
+        if done.code:
+            assert_honoured(tmp_path / "out", done.code, done.text)
+    assert_resumes(region, zygote, undisturbed)
 
 
 def test_a_second_signal_ends_it_at_once(
-    tmp_path: Path, tiny_weights: Path, zygote: tiny.Zygote, expected: dict[str, str]
+    tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote, undisturbed_fine: runs.Outcome
 ) -> None:
-    region = tiny.region(tmp_path, tiny_weights, **KEYS)
+    region = small.tiny_region(tmp_path, tiny_weights, **small.FINE)
 
-    def twice(run: "subprocess.Popen[str]") -> None:
+    def twice(run: runs.Process) -> None:
         run.send_signal(signal.SIGSTOP)  # so that both are there before it can end by itself
         run.send_signal(signal.SIGTERM)
         run.send_signal(signal.SIGINT)
         run.send_signal(signal.SIGCONT)
 
-    code, seconds, _ = interrupt(region, twice)
-    assert code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
-    assert seconds < 3
-    assert zygote.run(region).code == 0
-    assert tiny.digest(tmp_path / "out") == expected
+    code, _ = interrupt(region, twice)
+    assert code in (128 + signal.SIGINT, 128 + signal.SIGTERM), "the code of an exit in the handler itself"
+    done = zygote.run(region)
+    assert done.code == 0, done.text
+    assert runs.digest(tmp_path / "out") == undisturbed_fine.digest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("chunk", range(10))
+def test_many_runs_are_interrupted(
+    chunk: int, tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote, undisturbed_fine: runs.Outcome
+) -> None:
+    """100 times in all, after a random number of blocks, by every kind of request."""
+    for number in range(2):
+        region = small.tiny_region(tmp_path / str(number), tiny_weights, **small.FINE)
+        for _ in range(5):
+            code, said = interrupt(region, random.choice(list(SENDERS.values())), random.randint(1, 4))  # noqa: S311
+            assert_honoured(region.parent / "out", code, said)
+        assert_resumes(region, zygote, undisturbed_fine)
+    print(f"chunk {chunk}: 10 interrupted runs ended with 75 within {PROMISED} s; no byte differs, no block twice")

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import tiny
+import runs
+import small
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 CONFIG = """
@@ -114,37 +115,37 @@ def wait_for(ready: object, seconds: float, otherwise: object) -> None:
 
 
 def test_jobs_work_one_is_cancelled_and_the_run_resumed(
-    tmp_path: Path, tiny_weights: Path, slurm: dict[str, str], undisturbed: tiny.Outcome
+    tmp_path: Path, tiny_weights: Path, slurm: dict[str, str], undisturbed: runs.Outcome
 ) -> None:
     cluster = {"kind": "slurm", "workers": 2, "cores": 2, "memory": "2GiB", "queue": "tiny", "walltime": "00:10:00"}
-    region, output = tiny.region(tmp_path, tiny_weights, cluster=cluster), tmp_path / "out"
-    slurm = {**slurm, "PYTHONPATH": str(tiny.PROJECT), "DASK_JOBQUEUE__SLURM__INTERFACE": "lo"}
-    run = tiny.start(region, **slurm)
-    tiny.wait_until(lambda: len(tiny.journalled(output)) >= 2, run, 200)
+    region, output = small.tiny_region(tmp_path, tiny_weights, cluster=cluster), tmp_path / "out"
+    slurm = {**slurm, "PYTHONPATH": str(runs.PROJECT), "DASK_JOBQUEUE__SLURM__INTERFACE": "lo"}
+    run = runs.start(region, **slurm)
+    runs.wait_until(lambda: len(runs.journalled(output)) >= 2, run, 200)
     jobs = told(slurm, "squeue", "-h", "-o", "%A").split()
     assert jobs
     told(slurm, "scancel", jobs[0])
     _, said = run.communicate(timeout=250)
     assert run.returncode == 0, said
-    assert tiny.digest(output) == undisturbed.digest
+    assert runs.digest(output) == undisturbed.digest
     wait_for(lambda: told(slurm, "squeue", "-h") == "", 60, lambda: "jobs stay behind")
 
 
 def test_a_batch_job_requeues_itself_and_finishes(
-    tmp_path: Path, tiny_weights: Path, slurm: dict[str, str], undisturbed: tiny.Outcome
+    tmp_path: Path, tiny_weights: Path, slurm: dict[str, str], undisturbed: runs.Outcome
 ) -> None:
-    region, output = tiny.region(tmp_path, tiny_weights), tmp_path / "out"
+    region, output = small.tiny_region(tmp_path, tiny_weights), tmp_path / "out"
     path = f"{Path(sys.executable).parent}:{slurm['PATH']}"
-    slurm = {**slurm, "PATH": path, "PYTHONPATH": str(tiny.PROJECT)}
-    script, log = tiny.PROJECT / "configs/slurm.sbatch", tmp_path / "job.log"
+    slurm = {**slurm, "PATH": path, "PYTHONPATH": str(runs.PROJECT)}
+    script, log = runs.PROJECT / "configs/slurm.sbatch", tmp_path / "job.log"
     options = ("--parsable", "--mem=0", "-o", str(log), "-D", str(tmp_path))
     job = told(slurm, "sbatch", *options, str(script), str(region))
-    wait_for(lambda: len(tiny.journalled(output)) >= 2, 200, lambda: log.read_text() if log.exists() else "no log")
+    wait_for(lambda: len(runs.journalled(output)) >= 2, 200, lambda: log.read_text() if log.exists() else "no log")
     told(slurm, "scancel", "--batch", "--signal=TERM", job)
     wait_for(lambda: "PENDING" in told(slurm, "squeue", "-h", "-o", "%T", "-j", job), 40, log.read_text)
-    assert len(tiny.journalled(output)) < tiny.BLOCKS
+    assert len(runs.journalled(output)) < small.TINY_BLOCKS
     assert "it resumes" in log.read_text()
     told(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm lets requeued jobs rest for two minutes
     wait_for((output / "run.json").exists, 200, log.read_text)
-    assert tiny.digest(output) == undisturbed.digest
-    assert tiny.report(output)["resumed_blocks"] >= 2
+    assert runs.digest(output) == undisturbed.digest
+    assert runs.report(output)["resumed_blocks"] >= 2

@@ -17,7 +17,8 @@ from rich.console import Console
 from pipeline.compute import Computation, Ledger
 from pipeline.errors import BlocksFailed
 from pipeline.footprints import outline
-from pipeline.graph import ATTEMPTS, Finished, Job
+from pipeline.graph import ATTEMPTS
+from pipeline.jobs import Finished, Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
 from pipeline.log import Log
 from pipeline.progress import Progress

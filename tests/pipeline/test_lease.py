@@ -50,11 +50,11 @@ def test_a_torn_lease_has_no_owner(content: str, path: Path) -> None:
         assert str(os.getpid()) in path.read_text(), "this process is named as the owner"
 
 
-def test_a_dead_owner_of_this_machine_is_taken_over_at_once(path: Path) -> None:
+def test_a_dead_owner_of_this_machine_is_not_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "PATIENCE", 3600)
     Owner(socket.gethostname(), 1, "gone").write(path)
-    started = time.monotonic()
     with lease.hold(path):
-        assert time.monotonic() - started < 0.3
+        assert path.exists()
 
 
 def test_a_silent_owner_of_another_machine_is_taken_over_after_a_while(path: Path) -> None:

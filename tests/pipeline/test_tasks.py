@@ -7,20 +7,10 @@ import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from small import AFFINE, texture, write_region, write_scene
+from small import AFFINE, planned, texture, write_region, write_scene
 
-from pipeline import config, plan, store, survey, tasks
-from pipeline.trial import Request
+from pipeline import store, tasks
 from tiling.grid import BlockIndex, Span, Window
-
-
-def planned(folder: Path, weights: Path, **keys: object) -> plan.Plan:
-    region = config.load(write_region(folder, weights, ["scenes/*.tif"], **keys))
-    request = Request.of(region)
-    mosaic = survey.survey(region)
-    made = plan.make(region, mosaic, request.weights, request.answer(mosaic), None)
-    tasks.prepare(made)
-    return made
 
 
 @given(top=st.integers(0, 9), rows=st.integers(1, 300), left=st.integers(0, 9), cols=st.integers(1, 300))
@@ -36,7 +26,7 @@ def test_a_tile_that_the_device_cannot_hold_is_halved_without_a_trace(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_scene(tmp_path / "scenes/a.tif", texture((500, 600)))
-    planned(tmp_path, weights)
+    planned(write_region(tmp_path, weights, ["scenes/*.tif"]))
     tile = tasks.read(BlockIndex(0, 0))
     whole = tasks.infer(tile).values
     predictor = tasks.predictor()
@@ -59,7 +49,8 @@ def test_a_halo_below_the_reach_has_an_error_and_the_exact_one_has_none(tmp_path
     write_scene(tmp_path / "scenes/a.tif", texture((256, 256)))
 
     def error(halo: object) -> float:
-        made = planned(tmp_path, weights, tiles={"size": 512 if halo == "auto" else 128, "halo": halo})
+        tiles = {"size": 512 if halo == "auto" else 128, "halo": halo}
+        made = planned(write_region(tmp_path, weights, ["scenes/*.tif"], tiles=tiles))
         store.create(made.probabilities, made.grid, made.mosaic.affine, made.mosaic.crs)
         for block in made.blocks():
             tile = tasks.read(block)
@@ -76,7 +67,7 @@ def test_overlapping_scenes_are_told_apart_by_the_pixels_that_they_gave(tmp_path
     first[:, 100:] = 0
     write_scene(tmp_path / "scenes/a.tif", first, nodata=0)
     write_scene(tmp_path / "scenes/b.tif", image, AFFINE @ Affine.translation(0, 0), nodata=0)
-    made = planned(tmp_path, weights)
+    made = planned(write_region(tmp_path, weights, ["scenes/*.tif"]))
     block = BlockIndex(0, 0)
     tasks.read(block)
     numbers = tasks.scene_numbers(made, block)

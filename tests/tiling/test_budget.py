@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiling.budget import CHUNK_MAX, CHUNK_MIN, BudgetError, Division, best_block, computed, divisions, inner_chunk
+from tiling.budget import BudgetError, Division, best_block, computed, divisions
+from tiling.chunks import CHUNK_MAX, CHUNK_MIN, inner_chunk
 from tiling.grid import Axis, Grid, round_up
 
 HALO = (128, 160)

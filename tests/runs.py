@@ -1,4 +1,4 @@
-"""A tiny region with a cheap network, ways to run it, and what its outputs are worth comparing by."""
+"""Ways to run a region, and what its outputs are worth comparing by."""
 
 import hashlib
 import json
@@ -13,64 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import imagery
-import numpy as np
 import psutil
-import yaml
-from affine import Affine
-from small import write_weights
 
-AFFINE = Affine(0.3, 0, 617100.0, 0, -0.3, 3344400.0)
-SHAPE, CUT = (200, 420), 230
-BLOCKS = 8
-PROJECT = Path(__file__).parents[2]
-
-
-def weights(path: Path) -> Path:
-    """A cheap network."""
-    return write_weights(path, seed=3, filters=1)
-
-
-def scene(path: Path, seed: int, place: tuple[int, int], shape: tuple[int, int]) -> Path:
-    """A scene of blots at (row, col) of the grid."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 255, (-(-shape[0] // 20), -(-shape[1] // 20), 3), dtype=np.uint8)
-    rgb = np.kron(coarse, np.ones((20, 20, 1), np.uint8))[: shape[0], : shape[1]]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    where = AFFINE @ Affine.translation(place[1], place[0])
-    return imagery.write(path, np.ascontiguousarray(rgb), crs="EPSG:26914", transform=where)
-
-
-def region(folder: Path, weights: Path, **keys: Any) -> Path:
-    """Two scenes in 2 × 4 blocks without a halo, and their region.yaml."""
-    scene(folder / "scenes/a.tif", 1, (0, 0), (SHAPE[0], CUT))
-    scene(folder / "scenes/b.tif", 2, (0, CUT), (SHAPE[0], SHAPE[1] - CUT))
-    return config(folder, weights, **keys)
-
-
-def config(folder: Path, weights: Path, **keys: Any) -> Path:
-    """The region.yaml alone."""
-    whole = {
-        "name": "tiny",
-        "scenes": ["scenes/*.tif"],
-        "output": "out",
-        "model": {"weights": str(weights)},
-        "tiles": {"size": 128, "halo": 0},
-        "inference": {"precision": "fp32", "device": "cpu"},
-        "footprints": {"min_area": 0.5, "min_hole": 0.1},
-        "cluster": {"workers": 1},
-        **keys,
-    }
-    path = folder / "region.yaml"
-    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
-    return path
+PROJECT = Path(__file__).parents[1]
+DATED = {"run.json", "run.log", "report.html"}
+Process = subprocess.Popen[str]
 
 
 def digest(output: Path) -> dict[str, str]:
     """Name -> SHA-256 of every output whose bytes do not depend on when it was made."""
-    files = [output / "footprints.gpkg", output / "preview.png", *sorted((output / "probability.zarr").rglob("*"))]
+    names = {str(path.relative_to(output)): path for path in sorted(output.rglob("*")) if path.is_file()}
     return {
-        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in names.items()
+        if not name.startswith(".work/") and name not in DATED
     }
 
 
@@ -96,7 +52,7 @@ def command(region: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "pipeline.run", str(region), *options]
 
 
-def start(region: Path, *options: str, **environment: str) -> "subprocess.Popen[str]":
+def start(region: Path, *options: str, **environment: str) -> Process:
     """Start a run as a process group of its own."""
     return subprocess.Popen(
         command(region, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -104,12 +60,20 @@ def start(region: Path, *options: str, **environment: str) -> "subprocess.Popen[
     )  # fmt: skip
 
 
-@dataclass
+def finish(region: Path, *options: str, seconds: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a region as a user does, with warnings as errors in the driver."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *command(region, *options)[1:]],
+        capture_output=True, text=True, timeout=seconds, check=False, cwd=PROJECT, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Done:
     """A run that ended."""
 
     code: int
-    """Exit code."""
+    """Exit code; of a signal that killed it, negative."""
     text: str
     """What it said."""
     calls: int
@@ -122,6 +86,8 @@ class Outcome:
 
     digest: dict[str, str]
     """Its outputs."""
+    sizes: dict[str, int]
+    """Theirs, B."""
     calls: int
     """I/O calls that it took."""
 
@@ -130,19 +96,27 @@ class Outcome:
 class Zygote:
     """Runs regions in forked children of one warm process."""
 
-    process: "subprocess.Popen[str]"
+    process: Process
     scratch: Path
     runs: int = field(default=0)
 
-    def run(self, region: Path, *options: str, output: str = "out", **fault: Any) -> Done:
-        """Run a region, struck by a fault: ``kind`` (exit, or the name of an errno), ``at`` and ``last`` I/O call."""
+    def run(self, region: Path, *options: str, setting: dict[str, Any] | None = None, **fault: Any) -> Done:
+        """Run a region whose output is ``out`` beside it.
+
+        Args:
+            region: the region.yaml.
+            options: of the command line.
+            setting: what ``zygote.Setting`` knows.
+            fault: what ``zygote.Faults`` knows: ``kind``, ``at``, ``last``, ``delay``.
+        """
         self.runs += 1
         log = self.scratch / f"{self.runs}.log"
         order = {
             "arguments": [str(region), *options],
             "log": str(log),
-            "folder": str(region.parent / output),
+            "folder": str(region.parent / "out"),
             "fault": fault,
+            "setting": setting or {},
         }
         assert self.process.stdin
         assert self.process.stdout
@@ -150,6 +124,13 @@ class Zygote:
         answer = json.loads(self.process.stdout.readline())
         calls = Path(f"{log}.calls")
         return Done(answer["code"], log.read_text(encoding="utf-8"), int(calls.read_text()) if calls.exists() else 0)
+
+    def outcome(self, region: Path) -> Outcome:
+        """Run a region without any fault."""
+        done = self.run(region)
+        assert done.code == 0, done.text
+        made, output = digest(region.parent / "out"), region.parent / "out"
+        return Outcome(made, {name: (output / name).stat().st_size for name in made}, done.calls)
 
 
 @contextmanager
@@ -165,7 +146,7 @@ def zygote(scratch: Path) -> Iterator[Zygote]:
         process.stdin.close()
 
 
-def wait_until(ready: Callable[[], bool], process: "subprocess.Popen[str]", seconds: float = 120) -> None:
+def wait_until(ready: Callable[[], bool], process: Process, seconds: float = 120) -> None:
     """Wait for something that a run does; it must still run then."""
     deadline = time.monotonic() + seconds
     while not ready():
@@ -194,12 +175,12 @@ def shards(output: Path) -> set[str]:
     return {f"{path.parent.name}-{path.name}" for path in chunks.glob("*/*") if path.name.isdigit()}
 
 
-def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+def family(process: Process) -> list[psutil.Process]:
     """The processes that a run has started."""
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+def workers(process: Process) -> list[psutil.Process]:
     """Its worker processes."""
     return [child for child in family(process) if any("spawn_main" in part for part in child.cmdline())]
 

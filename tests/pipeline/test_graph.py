@@ -1,0 +1,176 @@
+"""The crew: every job comes back once, whatever fails; little is under way at a time, and nothing is remembered."""
+
+import errno
+import gc
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask
+import pytest
+import small
+from distributed import Client, LocalCluster
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import cluster, graph, store, tasks
+from pipeline.graph import ATTEMPTS, MOST, Census, Crew
+from pipeline.jobs import Finished, Job, Stop
+from pipeline.journal import OUTLINE, SAMPLES
+from pipeline.plan import READ_AHEAD
+from pipeline.store import DamagedBlock
+from tiling.grid import BlockIndex
+
+BAD, FULL, ROTTEN = BlockIndex(0, 7), BlockIndex(0, 8), BlockIndex(0, 9)
+tries: Counter[BlockIndex] = Counter()
+"""How often each block was tried."""
+counting = threading.Lock()
+
+
+def task(block: BlockIndex) -> str:
+    with counting:
+        tries[block] += 1
+    if block == BAD:
+        raise ValueError("bad")
+    if block == FULL:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if block == ROTTEN:
+        raise DamagedBlock(block, "rot")
+    return str(block)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Two workers in this process."""
+    with (
+        dask.config.set(cluster.SETTINGS),
+        LocalCluster(
+            processes=False,
+            n_workers=2,
+            threads_per_worker=cluster.THREADS,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        ) as there,
+        Client(there) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def crew(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
+    """A crew whose every job is ``task``."""
+    tries.clear()
+    for stage, work in graph.STAGES.items():
+        monkeypatch.setitem(graph.STAGES, stage, graph.Work(task, work.priority))
+    with Crew.of(client, Stop()) as crew:
+        yield crew
+
+
+def jobs(stage: str, count: int, *without: BlockIndex) -> list[Job]:
+    blocks = (BlockIndex(0, col) for col in range(count))
+    return [Job(stage, block) for block in blocks if block not in without]
+
+
+def forgotten(crew: Crew) -> bool:
+    """Whether neither the crew nor its client nor the scheduler remembers a job; releasing takes a moment."""
+    for _ in range(100):
+        gc.collect()  # errors hold the frames that they passed
+        held = crew.client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        if not held and not crew.client.futures:
+            break
+        time.sleep(0.05)
+    return not (held or crew.client.futures or crew.busy or crew._attempts)
+
+
+@pytest.mark.parametrize("stage", [SAMPLES, OUTLINE])
+def test_every_job_comes_back_once_and_is_forgotten(crew: Crew, stage: str) -> None:
+    asked = jobs(stage, 300, BAD, FULL, ROTTEN)
+    outcomes = list(crew.each(asked))
+    assert sorted(outcome.job for outcome in outcomes) == asked
+    assert all(outcome.result == str(outcome.job.block) for outcome in outcomes)
+    assert set(tries.values()) == {1}
+    assert forgotten(crew)
+
+
+@pytest.mark.parametrize("stage", [SAMPLES, OUTLINE])
+def test_a_bad_job_is_given_up_and_takes_no_other_with_it(crew: Crew, stage: str) -> None:
+    for job in jobs(stage, 40, FULL):  # all at once, so that outlines go in groups
+        crew.start(job)
+    outcomes: dict[BlockIndex, Finished] = {}
+    while crew.busy:
+        outcomes |= {outcome.job.block: outcome for outcome in crew.finished()}
+    assert len(outcomes) == 39
+    assert {block for block, outcome in outcomes.items() if outcome.error} == {BAD, ROTTEN}
+    assert isinstance(outcomes[ROTTEN].error, DamagedBlock)
+    assert tries[BAD] == ATTEMPTS
+    outcomes.clear()
+    assert forgotten(crew)
+
+
+def test_a_full_disk_ends_the_run(crew: Crew) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        list(crew.each(jobs(SAMPLES, 12, BAD, ROTTEN)))
+    assert tries[FULL] == ATTEMPTS
+
+
+def test_after_a_stop_nothing_is_started(crew: Crew) -> None:
+    waiting = iter(jobs(SAMPLES, 300, BAD, FULL, ROTTEN))
+    running = crew.each(waiting)
+    first = next(running)
+    crew.stop.request()
+    ended = {first.job.block, *(outcome.job.block for outcome in running)}
+    assert ended == set(tries)
+    assert next(waiting).block.col <= MOST * 2 + 1
+
+
+@given(workers=st.integers(1, 1000), quick=st.integers(0, 10**6))
+def test_devices_are_always_busy_and_little_is_under_way(workers: int, quick: int) -> None:
+    census = Census(0.0, workers, quick)
+    assert (1 + READ_AHEAD) * workers <= census.low <= census.width <= MOST * workers
+    assert census.width <= max(census.least, quick)
+
+
+def test_however_many_threads_a_worker_has_its_tiles_are_few_and_one_is_on_the_device(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = small.planned(small.tiny_region(tmp_path, weights, **small.FINE))
+    store.create(made.probabilities, made.grid, made.mosaic.affine, made.mosaic.crs)
+    held, on_device, most = 0, 0, [0, 0]
+    read, keep, samples = tasks.read, tasks.keep, tasks._samples
+
+    def counted_read(block: BlockIndex) -> tasks.Tile:
+        nonlocal held
+        with counting:
+            held += 1
+            most[0] = max(most[0], held)
+        return read(block)
+
+    def counted_keep(tile: tasks.Tile, inferred: tasks.Samples) -> tasks.Stored:
+        nonlocal held
+        stored = keep(tile, inferred)
+        with counting:
+            held -= 1
+        return stored
+
+    def counted_samples(*arguments: object) -> object:
+        nonlocal on_device
+        on_device += 1
+        most[1] = max(most[1], on_device)
+        made = samples(*arguments)  # type: ignore[arg-type]
+        on_device -= 1
+        return made
+
+    monkeypatch.setattr(tasks, "read", counted_read)
+    monkeypatch.setattr(tasks, "keep", counted_keep)
+    monkeypatch.setattr(tasks, "_samples", counted_samples)
+    threads = [threading.Thread(target=tasks.each, args=([block], "", tasks.samples)) for block in made.blocks()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert held == on_device == 0
+    assert most == [1 + READ_AHEAD, 1]
