@@ -156,13 +156,15 @@ def wait_until(ready: Callable[[], bool], process: Process, seconds: float = 120
 
 
 def journalled(output: Path, stage: str = "samples") -> set[str]:
-    """Blocks that the journal holds as done."""
+    """Blocks that the journal holds as done; of a killed run its last line may be a part of one."""
     try:
-        lines = (output / ".work/journal.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (output / ".work/journal.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     except FileNotFoundError:
         return set()
     done: set[str] = set()
     for line in lines[1:]:
+        if not line.endswith("\n"):
+            break
         facts = json.loads(line[9:])
         if facts["stage"] == stage:
             (done.discard if facts.get("undone") else done.add)(facts["block"])
@@ -181,8 +183,11 @@ def family(process: Process) -> list[psutil.Process]:
 
 
 def workers(process: Process) -> list[psutil.Process]:
-    """Its worker processes."""
-    return [child for child in family(process) if any("spawn_main" in part for part in child.cmdline())]
+    """Its worker processes: forked from a server that it has started."""
+    return [
+        child for child in family(process)
+        if any("forkserver" in part for part in child.cmdline()) and child.ppid() != process.pid
+    ]  # fmt: skip
 
 
 def copy(folder: Path, target: Path) -> Path:

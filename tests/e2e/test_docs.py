@@ -15,7 +15,7 @@ import yaml
 from affine import Affine
 from small import write_weights
 
-from pipeline import config, evaluate, run, train
+from pipeline import config, evaluate, run, survey, train
 from pipeline.render import __main__ as render
 from pipeline.training.settings import Training
 from pipeline.yamlmodel import load_model
@@ -144,7 +144,7 @@ def test_every_region_of_inria_is_found(place: Path) -> None:
         region = config.load(options.region, [*options.set, f"model.weights={weights}"])
         assert (region.name, region.probability.masks) == (name, True)
         assert region.output == place / "out/inria" / name
-        assert len(run.survey.survey(region).scenes) == 2
+        assert len(survey.survey(region).scenes) == 2
 
 
 YAMLS = [(page, text) for page in PAGES for text in blocks(page, "yaml")]
