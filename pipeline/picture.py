@@ -2,19 +2,46 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import shapely
+from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tiling.grid import BlockIndex, Grid, Window
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Fits a screen; at 16 Mpx a JPEG of it is about 3 MB.
 PREVIEW_SIDE = 1600
 NOTHING = (48, 48, 48)
 # Confidence from low to high: the colours of the QGIS style.
 LOW, HIGH = np.array((255, 170, 40)), np.array((60, 255, 200))
+
+
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """Rings of footprints."""
+
+    points: NDArray[np.float64]
+    """(n, 2) x, y in mosaic pixels."""
+    offsets: NDArray[np.int64]
+    """Ring i is ``points[offsets[i]:offsets[i + 1]]``."""
+    confidence: NDArray[np.float64]
+    """Of the footprint of each ring, 0..1."""
+
+    @classmethod
+    def of(cls, batch: "pa.RecordBatch", affine: Affine) -> Self:
+        """The rings of a record batch of ``finish.SCHEMA``, whose CRS coordinates are those of an affine mosaic."""
+        rings, owner = shapely.get_rings(shapely.from_wkb(batch["geometry"].to_numpy(False)), return_index=True)
+        points, ring = shapely.get_coordinates(rings, return_index=True)
+        offsets = np.searchsorted(ring, np.arange(len(rings) + 1))
+        return cls(np.column_stack(~affine @ points.T), offsets, batch["confidence"].to_numpy()[owner])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +86,11 @@ class Album:
         return round(window.cols.start / self.factor), round(window.rows.start / self.factor)
 
 
-def draw(picture: Image.Image, factor: int, footprints: Iterable[tuple[list[NDArray[np.float64]], float]]) -> None:
-    """Draw footprints into a picture.
-
-    Args:
-        picture: RGB.
-        factor: mosaic pixels per picture pixel.
-        footprints: rings, (n, 2) x, y in mosaic pixels, and confidence 0..1.
-    """
-    canvas = ImageDraw.Draw(picture)
-    for rings, confidence in footprints:
-        colour = tuple(int(value) for value in LOW + (HIGH - LOW) * np.clip(2 * confidence - 1, 0, 1))
-        for ring in rings:
-            canvas.line([(x, y) for x, y in ring / factor], fill=colour, width=1 if factor > 2 else 2)
+def draw(picture: Image.Image, factor: int, footprints: Iterable[Rings]) -> None:
+    """Draw footprints into a picture; ``factor`` mosaic pixels become one."""
+    canvas, width = ImageDraw.Draw(picture), 1 if factor > 2 else 2
+    for each in footprints:
+        points, share = each.points / factor, np.clip(2 * each.confidence - 1, 0, 1)
+        colours = (LOW + (HIGH - LOW) * share[:, None]).astype(int).tolist()
+        for (start, stop), colour in zip(pairwise(each.offsets.tolist()), colours, strict=True):
+            canvas.line(points[start:stop].ravel().tolist(), fill=tuple(colour), width=width)

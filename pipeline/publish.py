@@ -2,14 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import shapely
 
 from models.weights import Weights
 from pipeline import durable, export, page, picture, report, store
@@ -100,15 +97,6 @@ class Publication:
         """The mosaic with its footprints, small."""
         album = self.plan.album
         image = album.picture()
-        picture.draw(image, album.factor, rings(rows, self.plan))
+        picture.draw(image, album.factor, (picture.Rings.of(batch, self.plan.mosaic.affine) for batch in rows))
         with durable.replace(path) as scratch:
-            image.save(scratch)
-
-
-def rings(rows: finish.Stored, made: Plan) -> Iterator[tuple[list[Any], float]]:
-    """Rings in mosaic pixels and confidence of every footprint."""
-    back = ~made.mosaic.affine
-    for batch in rows:
-        for wkb, confidence in zip(batch["geometry"], batch["confidence"], strict=True):
-            lines = shapely.get_rings(shapely.from_wkb(wkb.as_py()))
-            yield [np.column_stack(back @ shapely.get_coordinates(line).T) for line in lines], confidence.as_py()
+            image.save(scratch, compress_level=1)  # more effort makes imagery hardly smaller

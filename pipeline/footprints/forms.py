@@ -60,7 +60,7 @@ def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
     forms = [raw, filled]
     simple = fitted = ground
     if shaping.simplify:
-        simple = shapely.simplify(ground, shaping.simplify, preserve_topology=True)
+        simple = simplified(ground, shaping.simplify)
         for of_lot in lots.divided():
             simple[of_lot] = simplify_parts(ground[of_lot], shaping.simplify)
         fitted = simple.copy()
@@ -74,6 +74,31 @@ def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
             squared[of_lot] = square_parts(ground[of_lot], simple[of_lot], shaping.simplify)
         forms.append(_scaled(squared, 1 / metres))
     return [np.where(huge, raw, form) for form in forms]
+
+
+def simplified(polygons: Polygons, tolerance: float) -> Polygons:
+    """Polygons with fewer vertices, none of which moves, and with all their rings.
+
+    Douglas and Peucker's algorithm looks at one ring at a time. To look at all of them at every step, as preserving the
+    topology does, takes twelve times as long and changes one polygon in many thousands: only those pay for it.
+
+    Args:
+        polygons: Valid ones, m.
+        tolerance: How far the outline may move, m.
+    """
+    if not len(polygons):
+        return polygons
+    rings, owner = shapely.get_rings(polygons, return_index=True)
+    short = shapely.simplify(rings, tolerance, preserve_topology=False)
+    collapsed = shapely.get_num_points(short) < 4
+    short[collapsed] = rings[collapsed]
+    points, index = shapely.get_coordinates(short, return_index=True)
+    offsets = np.searchsorted(index, np.arange(len(rings) + 1)), np.searchsorted(owner, np.arange(len(polygons) + 1))
+    simple = np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, offsets))
+    harmed = ~shapely.is_valid(simple)
+    harmed[owner[collapsed]] = True
+    simple[harmed] = shapely.simplify(polygons[harmed], tolerance, preserve_topology=True)
+    return simple
 
 
 def _fill(polygons: Polygons, metres: Float, least: float) -> Polygons:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -46,11 +47,15 @@ class Frame:
 
     def measure(self, polygons: Polygons) -> tuple[Float, Float]:
         """Geodesic area (m²) and perimeter with courtyards (m) of polygons in the CRS."""
+        if not len(polygons):
+            return np.zeros(0), np.zeros(0)
         geod, to_degrees = _earth(self.crs)
-        degrees = shapely.transform(polygons, lambda xy: np.stack(to_degrees.transform(*xy.T), axis=1))
-        pairs = [geod.geometry_area_perimeter(polygon) for polygon in degrees]
-        areas, perimeters = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-        return np.abs(areas), perimeters
+        _, points, (rings, parts) = shapely.to_ragged_array(polygons)
+        lon, lat = to_degrees.transform(*points.T)
+        pairs = [geod.polygon_area_perimeter(lon[a:b], lat[a:b]) for a, b in pairwise(rings.tolist())]
+        areas, perimeters = np.abs(np.array(pairs)).T
+        areas[np.setdiff1d(np.arange(len(areas)), parts[:-1])] *= -1  # courtyards
+        return np.add.reduceat(areas, parts[:-1]), np.add.reduceat(perimeters, parts[:-1])
 
     def names(self, row: Int, col: Int) -> list[str]:
         """Stable names of buildings by their first samples: a digest of the CRS and the sample's place."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from pipeline.footprints.forms import simplified
 from pipeline.page import histogram
 from pipeline.page.histogram import Histogram
 from pipeline.picture import HIGH, LOW
@@ -105,7 +106,7 @@ def _on_picture(shapes: NDArray[np.object_], plan: Plan) -> NDArray[np.object_]:
     def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.column_stack(back @ points.T) * scale
 
-    return np.asarray(shapely.simplify(shapely.transform(shapes, move), TOLERANCE))
+    return simplified(shapely.transform(shapes, move), TOLERANCE)
 
 
 def _layer(number: int, shapes: NDArray[np.object_], area: Any, confidence: Any) -> Layer:

@@ -89,6 +89,12 @@ def oracle(samples, level) -> list[shapely.Polygon]:
     ]
 
 
+def differing_area(found, expected) -> float:
+    """Area that only one of two sets of polygons covers; nearly equal ones need a grid, or GEOS may give up."""
+    one, other = shapely.union_all(found), shapely.union_all(expected)
+    return float(shapely.area(shapely.symmetric_difference(one, other, grid_size=1e-11)))
+
+
 def blobs(shape, count, seed=0, blur=1.2):
     """Rectangular buildings with soft edges and noise, as a network sees them: uint8."""
     rng = np.random.default_rng(seed)

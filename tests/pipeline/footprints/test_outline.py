@@ -6,7 +6,7 @@ import rasterio.features
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from regions import at_once, blobs, levels, oracle, regions
+from regions import at_once, blobs, differing_area, levels, oracle, regions
 
 from pipeline.footprints import outline
 from pipeline.footprints.tables import Buildings, Outlines, Pieces
@@ -19,7 +19,7 @@ def test_outlines_equal_contourpys(samples, level):
     found, expected = at_once(samples, level).polygons, oracle(samples, level)
     assert len(found) == len(expected)
     assert shapely.is_valid(found).all()
-    assert shapely.area(shapely.symmetric_difference(shapely.union_all(found), shapely.union_all(expected))) < 1e-9
+    assert differing_area(found, expected) < 1e-9
 
 
 @settings(deadline=None, max_examples=60)

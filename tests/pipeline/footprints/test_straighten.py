@@ -4,6 +4,7 @@ import numpy as np
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from regions import differing_area
 from test_square import COURT, L_SHAPE, U_SHAPE, blurred, turned
 
 from pipeline.footprints.straighten import AREA_CHANGE, straighten
@@ -17,10 +18,6 @@ def fitted(contour):
     return straighten(contours, simple, 0.6)[0], simple[0]
 
 
-def off(one, other):
-    return one.symmetric_difference(other).area
-
-
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from([L_SHAPE, COURT, U_SHAPE, SKEW]), st.floats(0, np.pi), st.integers(0, 99))
 def test_fitted_walls_are_nearer_to_the_truth(shape, angle, seed):
@@ -29,8 +26,8 @@ def test_fitted_walls_are_nearer_to_the_truth(shape, angle, seed):
     found, simple = fitted(contour)
     assert found.is_valid
     assert shapely.get_num_coordinates(found) == shapely.get_num_coordinates(simple)
-    assert off(found, truth) < off(simple, truth)
-    assert off(found, truth) < off(contour, truth)
+    assert differing_area(found, truth) < differing_area(simple, truth)
+    assert differing_area(found, truth) < differing_area(contour, truth)
 
 
 @settings(deadline=None, max_examples=40)
