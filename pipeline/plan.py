@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isqrt
+from math import inf, isqrt, prod
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,12 @@ DEFAULT_MEMORY = 6 * GIB
 DISK_BYTES_PER_PIXEL = 0.5
 # Tiles read ahead of the device, for each worker.
 READ_AHEAD = 2
+# A mosaic that is covered to a larger share is divided as a full one.
+FULL = 0.9
+# What a block costs besides its pixels, in pixels.
+BLOCK_PIXELS = 1 << 16
+# Smaller blocks are not considered once there are so many: looking at them would take longer than they save.
+MOST_BLOCKS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,7 @@ class Plan:
     @property
     def skipped(self) -> int:
         """Pixels of the blocks that are not looked at: outside the area if there is one, else without a scene."""
-        heights, widths = (
-            np.array([len(axis.span(i)) for i in range(axis.blocks)]) for axis in (self.grid.rows, self.grid.cols)
-        )
+        heights, widths = (_lengths(axis)[1] for axis in (self.grid.rows, self.grid.cols))
         return int(heights @ ~self.active @ widths)
 
     def blocks(self) -> Iterator[BlockIndex]:
@@ -225,12 +229,53 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
     pixels = int((limit - fixed) / per_pixel)
     pixels = pixels if most is None else min(pixels, most)
     try:
-        return budget.best_block(mosaic.shape, stride, halo, pixels, workers=worker_count(region))
+        return _sparing(mosaic, stride, halo, pixels, worker_count(region))
     except budget.BudgetError as error:
         needed = (fixed + error.least * per_pixel) / GIB
         raise InputError(
             f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {needed:.2f}GiB is needed"
         ) from error
+
+
+def _sparing(mosaic: Mosaic, stride: int, halo: tuple[int, int], limit: int, workers: int) -> tuple[int, int]:
+    """The block that computes the fewest pixels where there is something to compute.
+
+    In a mosaic that is full, it is the largest one. Where scenes lie apart, or the area is a part of the mosaic,
+    smaller ones skip more of what is empty, so that halving the limit pays up to a point.
+
+    Raises:
+        BudgetError: not even the smallest tile fits.
+    """
+    best, least = budget.best_block(mosaic.shape, stride, halo, limit, workers=workers), inf
+    for block in _halved(mosaic, stride, halo, limit, workers):
+        grid = Grid(*(Axis(size, side, stride, *halo) for size, side in zip(mosaic.shape, block, strict=True)))
+        active = _active(mosaic, grid)
+        computed = _lengths(grid.rows)[0] @ active @ _lengths(grid.cols)[0]
+        pixels = int(computed) + BLOCK_PIXELS * int(active.sum())
+        if pixels < least:
+            best, least = block, pixels
+    return best
+
+
+def _halved(mosaic: Mosaic, stride: int, halo: tuple[int, int], limit: int, workers: int) -> Iterator[tuple[int, int]]:
+    """The best blocks of a full mosaic for a limit, half of it, a quarter …; none where the mosaic is full."""
+    if _covered(mosaic) > FULL:
+        return
+    blocks = 0
+    while blocks < MOST_BLOCKS:
+        try:
+            block = budget.best_block(mosaic.shape, stride, halo, limit, workers=workers)
+        except budget.BudgetError:
+            return
+        yield block
+        blocks = prod(-(-size // side) for size, side in zip(mosaic.shape, block, strict=True))
+        limit //= 2
+
+
+def _covered(mosaic: Mosaic) -> float:
+    """At most this share of the mosaic has something to compute."""
+    area = sum(scene.window.area for scene in mosaic.scenes) if mosaic.area is None else from_wkb(mosaic.area).area
+    return float(area / prod(mosaic.shape))
 
 
 def _active(mosaic: Mosaic, grid: Grid) -> NDArray[np.bool_]:
@@ -252,12 +297,17 @@ def _active(mosaic: Mosaic, grid: Grid) -> NDArray[np.bool_]:
     return meets_scene
 
 
+def _lengths(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels of each block's tile along an axis, and of each block: areas are their products."""
+    indices = range(axis.blocks)
+    return np.array([len(axis.tile(i)) for i in indices]), np.array([len(axis.span(i)) for i in indices])
+
+
 def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, workers: int) -> Projection:
-    """The bill: pixels per axis add up, so no loop over blocks is needed."""
-    tiles = [np.array([len(axis.tile(i)) for i in range(axis.blocks)]) for axis in (grid.rows, grid.cols)]
-    spans = [np.array([len(axis.span(i)) for i in range(axis.blocks)]) for axis in (grid.rows, grid.cols)]
-    computed, wanted = (int(rows @ active @ cols) for rows, cols in (tiles, spans))
-    tile = int(tiles[0].max()), int(tiles[1].max())
+    """The bill."""
+    (down, heights), (across, widths) = _lengths(grid.rows), _lengths(grid.cols)
+    computed, wanted = int(down @ active @ across), int(heights @ active @ widths)
+    tile = int(down.max()), int(across.max())
     device = engine.fixed_bytes + int(tile[0] * tile[1] * engine.bytes_per_pixel)
     waiting = tile[0] * tile[1] * WAITING_BYTES * (1 + READ_AHEAD)
     on_cpu = device if engine.device == "cpu" else 0

@@ -45,9 +45,7 @@ class Division:
         return cls(block, blocks, _longest_tile(padded, block, before, after), computed)
 
 
-def best_block(
-    shape: Pair, stride: int, halo: Pair, limit: int, *, largest: int | None = None, workers: int = 1
-) -> Pair:
+def best_block(shape: Pair, stride: int, halo: Pair, limit: int, *, workers: int = 1) -> Pair:
     """The block (height, width) in px, multiples of ``stride``, whose tiles compute the fewest pixels.
 
     Args:
@@ -55,7 +53,6 @@ def best_block(
         stride: of the network, px.
         halo: context (before, after) of a block, px.
         limit: most pixels of a tile, from the memory.
-        largest: most pixels of a block, so that little is lost with it; None: no such limit.
         workers: at least so many blocks, as far as the stride allows, so that every worker has one.
 
     Raises:
@@ -65,7 +62,7 @@ def best_block(
     fitting = [pair for pair in product(rows, cols) if pair[0].tile * pair[1].tile <= limit]
     if not fitting:
         raise BudgetError(limit, min(axis.tile for axis in rows) * min(axis.tile for axis in cols))
-    down, across = min(fitting, key=lambda pair: _badness(pair, largest, workers))
+    down, across = min(fitting, key=lambda pair: _badness(pair, workers))
     return down.block, across.block
 
 
@@ -89,13 +86,12 @@ def divisions(size: int, stride: int, halo: Pair) -> Iterator[Division]:
         # ^ the next number of blocks that makes them shorter
 
 
-def _badness(pair: tuple[Division, Division], largest: int | None, workers: int) -> tuple[int, ...]:
+def _badness(pair: tuple[Division, Division], workers: int) -> tuple[int, ...]:
     """What is minimised, in this order: unmet wishes, pixels computed, number of blocks, elongation."""
     down, across = pair
     idle = max(0, workers - down.blocks * across.blocks)
-    excess = max(0, down.block * across.block - largest) if largest else 0
     pixels, blocks = down.computed * across.computed, down.blocks * across.blocks
-    return idle, excess, pixels, blocks, abs(down.block - across.block), down.block
+    return idle, pixels, blocks, abs(down.block - across.block), down.block
 
 
 def _capped_sum(first: int, step: int, count: int, cap: int) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,3 +62,42 @@ def test_a_size_that_is_asked_for_is_refused_where_the_device_cannot_compute_it(
     assert planned(folder, (20_000, 20_000), side**2, size=best).projection.tile == (best, best)
     small = planned(folder, (320, 320), side**2, size=best + STRIDE)
     assert small.projection.tile == (320, 320)
+
+
+@st.composite
+def apart(draw: st.DrawFn) -> tuple[tuple[int, int], list[Window]]:
+    """A mosaic and its scenes, some of them far apart."""
+    corners = draw(st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 20_000)), min_size=1, max_size=4))
+    windows = [Window(Span(row, row + 400), Span(col, col + 500)) for row, col in corners]
+    return (max(w.rows.stop for w in windows), max(w.cols.stop for w in windows)), windows
+
+
+def sparse(folder: Path, shape: tuple[int, int], windows: list[Window], area: bytes | None = None) -> plan.Plan:
+    """The plan of scenes that cover a part of the mosaic."""
+    path = folder / "region.yaml"
+    path.write_text("name: any\nscenes: [a.tif]\nmemory: 4GiB\n")
+    scenes = tuple(Scene(folder / "a.tif", window, (1, 2, 3), None, False, None) for window in windows)
+    mosaic = Mosaic(shape, Affine(0.3, 0, 0, 0, -0.3, 0), CRS.from_epsg(32633).to_wkt(), scenes, area)
+    engine = plan.Engine(folder / "w", NETWORK, "cpu", "bf16", "none", GIB // 4, 144.0)
+    return plan.make(config.load(path), mosaic, Weights(NETWORK), engine, None)
+
+
+@given(apart())
+def test_every_pixel_of_a_scene_is_in_a_block_that_is_computed(
+    tmp_path_factory: pytest.TempPathFactory, mosaic: tuple[tuple[int, int], list[Window]]
+) -> None:
+    made = sparse(tmp_path_factory.mktemp("region"), *mosaic)
+    assert all(made.active[block.row, block.col] for window in mosaic[1] for block in made.grid.blocks_over(window))
+    assert made.projection.computed == sum(made.grid.tile(block).area for block in made.blocks())
+
+
+def test_far_scenes_are_computed_without_what_lies_between(tmp_path: Path) -> None:
+    windows = [Window(Span(0, 400), Span(0, 500)), Window(Span(20_000, 20_400), Span(20_000, 20_500))]
+    computed = sparse(tmp_path, (20_400, 20_500), windows).projection.computed
+    assert computed < 5 * sum(window.area for window in windows)
+
+
+def test_a_small_area_of_a_large_scene_takes_its_own_time(tmp_path: Path) -> None:
+    area = shapely.box(3000, 3000, 3600, 3600)
+    computed = sparse(tmp_path, (9000, 9000), [Window(Span(0, 9000), Span(0, 9000))], area.wkb).projection.computed
+    assert computed < 7 * area.area
