@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 from distributed.security import Security
 from distributed.utils import silence_logging_cmgr
 
-from pipeline import machine, plan
+from pipeline import machine, nursery, plan
 from pipeline.config import Cluster, Region
 from pipeline.errors import InputError, PipelineError
 from pipeline.machine import GIB, MIB
@@ -40,6 +40,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,
+    "distributed.worker.multiprocessing-method": nursery.METHOD,
     "distributed.diagnostics.nvml": False,
     # Dask's own setting gives freed memory back at once: the network's patches would clear their pages anew each time,
     # which takes a quarter of its speed. Tiles' memory is given back all the same, by ``models.memory``.
@@ -56,6 +57,8 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "30s",
 }
+# What SETTINGS do for the workers that we start, for those that a batch job starts: Dask leaves alone what is set.
+KEEP_PAGES = {"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 WORKER = ("--nthreads", str(THREADS), "--preload", "pipeline.worker")
 
 Say = Callable[[str], None]
@@ -192,6 +195,7 @@ def _job(cluster: Cluster, memory: int) -> dict[str, Any]:
     environment = {
         "OMP_NUM_THREADS": max(1, cluster.cores // max(1, gpus)),
         "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+        **KEEP_PAGES,
         **({GPUS: ",".join(map(str, range(gpus)))} if gpus > 1 else {}),
     }
     exports = [f"export {name}={value}" for name, value in environment.items()]

@@ -1,7 +1,7 @@
 """``python -m pipeline.run region.yaml``: scenes in, footprints out. The story; each step has its own module."""
 
-# Imported here is what the run needs until its workers start, which import this module too. What follows, and what some
-# runs never need, is imported where it is used.
+# Imported here is what every command needs. The nursery begins with the workers' imports as soon as the config is
+# known; what follows, and what some runs never need, is imported where it is used.
 # ruff: noqa: PLC0415
 
 import argparse
@@ -13,16 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline import cluster, config, durable, fingerprint, survey, workspace
+from pipeline import config, durable, nursery
 from pipeline.config import Region
 from pipeline.errors import BlocksFailed, Interrupted, PipelineError
 from pipeline.jobs import GRACE, Stop
-from pipeline.log import Log
-from pipeline.mosaic import Mosaic
-from pipeline.progress import Progress, terminal
-from pipeline.trial import Request
+
+if TYPE_CHECKING:
+    from pipeline.progress import Progress
 
 EXAMPLES = """examples:
   python -m pipeline.run configs/demo.yaml
@@ -78,14 +77,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace, stop: Stop) -> int:
-    """Load, survey, connect, produce."""
+    """Do what is asked for."""
     if options.init is not None:
         return write_config(options)
     region = config.load(options.region, options.set)
-    mosaic = survey.survey(region)
-    request = Request.of(region)
     if options.dry_run:
-        return show(region, mosaic, request)
+        return show(region)
+    if will_compute(region, options.overwrite):
+        nursery.start()
+    return execute(region, options, stop)
+
+
+def execute(region: Region, options: argparse.Namespace, stop: Stop) -> int:
+    """Survey, connect, produce."""
+    from pipeline import fingerprint, survey, workspace
+    from pipeline.log import Log
+    from pipeline.progress import Progress, terminal
+    from pipeline.trial import Request
+
+    mosaic, request = survey.survey(region), Request.of(region)
     print_ = fingerprint.of(region, mosaic, request.weights)
     durable.refuse_open(region.output / workspace.GEOPACKAGE)
     with workspace.hold(region.output) as space, closing(Log(region.output / "run.log")) as log:
@@ -95,6 +105,8 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
         if space.finished(print_):
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
             return 0
+        from pipeline import cluster
+
         import_ahead("pipeline.produce")
         with cluster.connect(region, progress.say) as client:
             from pipeline.graph import Crew
@@ -105,6 +117,11 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
                 return conclude(production.run(crew), region.output, progress)
 
 
+def will_compute(region: Region, overwrite: bool) -> bool:
+    """Whether this run most likely starts workers on this machine."""
+    return region.cluster.kind in nursery.KINDS and (overwrite or not (region.output / "run.json").exists())
+
+
 def write_config(options: argparse.Namespace) -> int:
     """Write a region.yaml."""
     from pipeline import init
@@ -113,10 +130,12 @@ def write_config(options: argparse.Namespace) -> int:
     return 0
 
 
-def show(region: Region, mosaic: Mosaic, request: Request) -> int:
+def show(region: Region) -> int:
     """Print the plan."""
-    from pipeline import plan, report
+    from pipeline import plan, report, survey
+    from pipeline.trial import Request
 
+    mosaic, request = survey.survey(region), Request.of(region)
     report.show(plan.make(region, mosaic, request.weights, request.answer(mosaic), None))
     return 0
 
@@ -126,7 +145,7 @@ def import_ahead(module: str) -> None:
     threading.Thread(target=import_module, args=(module,)).start()
 
 
-def conclude(content: dict[str, Any], output: Path, progress: Progress) -> int:
+def conclude(content: dict[str, Any], output: Path, progress: "Progress") -> int:
     """Tell what was made.
 
     Raises:

@@ -2,9 +2,12 @@
 
 import os
 import signal
+import sys
 import threading
 from importlib import import_module
 from typing import Any
+
+from pipeline import machine
 
 # Names the GPUs that a machine's or a job's worker processes share, one each, in the order of the workers.
 GPUS = "SEAMLESS_FOOTPRINTS_GPUS"
@@ -21,6 +24,8 @@ def dask_setup(worker: Any) -> None:
         # its workers end: it tells their nannies, who ask, and kill what does not answer.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "torch" in sys.modules:  # of a worker that was forked, torch was there before this variable was set
+        sys.modules["torch"].set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or machine.cores()))
     threading.Thread(target=_warm, daemon=True).start()
 
 

@@ -32,7 +32,7 @@ class Cost:
     cpu: float
     """Processor seconds of all its processes."""
     peak: int
-    """Most resident memory of all its processes together, B."""
+    """Most resident memory of all its processes together, pages that they share counted once, B."""
 
 
 def run(*command: str) -> Cost:
@@ -44,7 +44,7 @@ def run(*command: str) -> Cost:
     peak = 0
     while process.poll() is None:
         peak = max(peak, watch(process, seconds))
-        time.sleep(0.05)
+        time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     return Cost(time.perf_counter() - started, sum(seconds.values()), peak)
@@ -62,7 +62,7 @@ def watch(process: psutil.Process, seconds: dict[int, float]) -> int:
             with member.oneshot():
                 times = member.cpu_times()
                 seconds[member.pid] = times.user + times.system
-                resident += member.memory_info().rss
+                resident += member.memory_full_info().pss
         except psutil.NoSuchProcess:  # it ended between the two calls
             continue
     return resident

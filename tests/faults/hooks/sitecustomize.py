@@ -31,5 +31,5 @@ def tell(what: str) -> None:
     os.close(handle)
 
 
-if "FOOTPRINTS_TALLY" in os.environ and "spawn_main" in " ".join(sys.orig_argv):
+if "FOOTPRINTS_TALLY" in os.environ and "forkserver" in " ".join(sys.orig_argv):  # its children inherit the hook
     sys.addaudithook(hook)
