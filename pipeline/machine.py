@@ -3,17 +3,13 @@
 import ctypes
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 MIB = 1 << 20
 GIB = 1 << 30
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
 
 
 def cores() -> int:
@@ -33,10 +29,25 @@ def memory() -> int:
 
 
 def peak_memory() -> int | None:
-    """Bytes that this process and those below it held, each at its own peak; None where that is not known."""
+    """Bytes that this process and its workers here held, each at its own peak; None where that is not known."""
+    return sum(_peak(process.pid) for process in family()) or None
+
+
+def memory_in_use() -> int:
+    """Bytes that this process and its workers here hold."""
+    used = 0
+    for process in family():
+        with suppress(psutil.Error):  # one that has just ended
+            used += process.memory_info().rss
+    return used
+
+
+def family() -> list[psutil.Process]:
+    """This process and its workers here, but not the server that they are forked from: its pages are theirs."""
     own = psutil.Process()
-    peaks = [_peak(process.pid) for process in (own, *own.children(recursive=True))]
-    return sum(peaks) or None
+    below = own.children(recursive=True)
+    parents = {process.ppid() for process in below}
+    return [own, *(process for process in below if process.pid not in parents)]
 
 
 def _peak(process: int) -> int:

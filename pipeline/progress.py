@@ -3,18 +3,18 @@
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from pipeline import machine
 from pipeline.jobs import Finished
 from pipeline.log import Log, now
 from pipeline.machine import GIB
+from pipeline.words import counted
 
 # A batch log is read afterwards: one line a minute shows the pace and does not drown the rest, s.
 LOG_INTERVAL = 60.0
@@ -114,9 +114,8 @@ class Progress:
             self._task = self._bar.add_task(title, total=total, completed=resumed, pace="")
             self._bar.start()
         else:
-            self.say(
-                f"{now()} {title}: {total - resumed} blocks" + (f", {resumed} are done already" if resumed else "")
-            )
+            before = f", {resumed:,} more done before" if resumed else ""
+            self.say(f"{now()} {title}: {counted(total - resumed, 'block')}{before}")
 
     def ended(self, outcome: Finished) -> None:
         """A job ended."""
@@ -136,17 +135,13 @@ class Progress:
             self._bar.update(self._task, completed=done, pace=f"{stage}, {self.memory()}")
         elif time.monotonic() - self._told >= LOG_INTERVAL:
             self._told = time.monotonic()
-            self.say(f"{now()} {stage.title}: {done}/{stage.total} blocks, {stage}, {self.memory()}")
+            self.say(f"{now()} {stage.title}: {done} of {counted(stage.total, 'block')}, {stage}, {self.memory()}")
 
     def memory(self) -> str:
         """Memory of this process and those that it started on this machine."""
         asked, text = self._memory
         if time.monotonic() - asked > MEMORY_INTERVAL:
-            own, used = psutil.Process(), 0
-            for process in (own, *own.children(recursive=True)):
-                with suppress(psutil.Error):  # one that has just ended
-                    used += process.memory_info().rss
-            text = f"{used / GIB:.1f} GiB"
+            text = f"{machine.memory_in_use() / GIB:.1f} GiB"
             self._memory = time.monotonic(), text
         return text
 

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from pipeline.compute import Ledger
 from pipeline.journal import SAMPLES, Journal, Seal
-from pipeline.machine import size
 from pipeline.plan import Plan
 from pipeline.samples import SAMPLE_MAX
+from pipeline.words import counted, size
 
 LIBRARIES = ("torch", "rasterio", "zarr", "dask", "distributed", "shapely", "pyogrio", "pyarrow", "numpy")
 
@@ -45,7 +45,7 @@ def plan_facts(plan: Plan) -> dict[str, str]:
     ratio = need.computed / need.wanted if need.wanted else 0.0
     return {
         "region": plan.name,
-        "mosaic": f"{rows} × {cols} px, {len(plan.mosaic.scenes)} scenes",
+        "mosaic": f"{rows} × {cols} px, {counted(len(plan.mosaic.scenes), 'scene')}",
         "blocks": f"{int(plan.active.sum())} of {len(grid)} to look at, {grid.rows.block} × {grid.cols.block} px each",
         "tile": f"{need.tile[0]} × {need.tile[1]} px, halo {grid.rows.before} before and {grid.rows.after} after",
         "network": f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}",
@@ -91,7 +91,8 @@ def summary(plan: Plan, journal: Journal, ledger: Ledger, facts: Mapping[str, An
 def closing(content: Mapping[str, Any], output: Path) -> str:
     """The last words: what was found, in which time, and where it lies."""
     pixels, seconds = content["counts"], content["seconds"]["wall"]
-    found = f"{content['footprints']} footprints in {seconds:.1f} s, {pixels['predicted'] / 1e6:.1f} Mpx predicted"
+    footprints = counted(content["footprints"], "footprint")
+    found = f"{footprints} in {seconds:.1f} s, {pixels['predicted'] / 1e6:.1f} Mpx predicted"
     rest = ", ".join(
         f"{pixels[name] / 1e6:.1f} Mpx {name.replace('_', ' ')}"
         for name in ("no_data", "outside", "failed")

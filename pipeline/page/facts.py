@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.journal import SAMPLES, Journal
-from pipeline.machine import size
 from pipeline.plan import Plan
+from pipeline.words import counted, size
 
 STAGES = ("read", "infer", "store", "outline", "finish")
 # What signs a URL, and nobody else may read.
@@ -91,7 +91,7 @@ def _origin(plan: Plan, content: Mapping[str, Any]) -> list[tuple[str, str]]:
     engine = plan.engine
     rows, cols = plan.grid.shape
     facts = [
-        ("mosaic", f"{rows:,} × {cols:,} px from {len(plan.mosaic.scenes):,} scenes"),
+        ("mosaic", f"{rows:,} × {cols:,} px from {counted(len(plan.mosaic.scenes), 'scene')}"),
         ("blocks", f"{plan.grid.rows.block} × {plan.grid.cols.block} px"),
         ("halo", f"{plan.grid.rows.before} px before, {plan.grid.rows.after} px after"),
         ("network", f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}"),

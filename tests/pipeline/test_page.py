@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pipeline import machine, page
+from pipeline import machine, page, words
 from pipeline.footprints.finish import SCHEMA
 from pipeline.footprints.shaping import Shaping
 from pipeline.journal import SAMPLES, Journal
@@ -248,7 +248,7 @@ def test_one_is_a_confidence() -> None:
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0.0 MiB"), (3 << 19, "1.5 MiB"), (5 << 29, "2.50 GiB")])
 def test_sizes_are_for_people(count: int, text: str) -> None:
-    assert machine.size(count) == text
+    assert words.size(count) == text
 
 
 def test_the_plan_stands_beside_what_came_of_it(run: Run) -> None:

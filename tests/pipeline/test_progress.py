@@ -97,12 +97,12 @@ def test_a_batch_log_gets_lines_with_blocks_pace_memory_and_failures(log: Log, m
     shown.ended(failed(1))
     shown.finish()
     first, second, third = text.getvalue().splitlines()
-    assert first.endswith("network: 3 blocks, 1 are done already")
-    assert "network: 2/4 blocks, " in second
+    assert first.endswith("network: 3 blocks, 1 more done before")
+    assert "network: 2 of 4 blocks, " in second
     assert "Mpx/s" in second
     assert "left" in second
     assert re.search(r"\d\.\d GiB$", second)
-    assert "network: 3/4 blocks, " in third
+    assert "network: 3 of 4 blocks, " in third
     assert "1 failed" in third
     assert "\x1b" not in text.getvalue()
 
