@@ -103,6 +103,7 @@ def execute(region: Region, options: argparse.Namespace, stop: Stop) -> int:
         if options.overwrite:
             space.clear()
         if space.finished(print_):
+            space.tidy()  # it may have been killed just before it did so itself
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
             return 0
         from pipeline import cluster
