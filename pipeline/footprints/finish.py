@@ -79,12 +79,20 @@ def _gather(sources: weld.Sources, files: Files) -> tuple[Buildings, Buildings, 
     mine = Buildings.concatenate(own)
     if not len(mine):
         return mine, mine, np.zeros(0, object)
-    beside = {block: Outlines.load(files.outlines[block]) for block in sources.beside if block in files.outlines}
-    near = [weld.read(files.welded, sources.near), *(outlines.buildings for outlines in beside.values())]
-    around = beside | {block: Outlines.load(files.outlines[block]) for block in at_home}
-    lines = [around[block].pieces.contours(piece) for block, piece in sources.huge if block in around]
-    flat = np.concatenate([np.zeros(0, object), *lines])
-    return mine.take(np.lexsort((mine.col, mine.row))), Buildings.concatenate(near), flat
+    near, lines = [weld.read(files.welded, sources.near)], [np.zeros(0, object)]
+    for block in [*sources.beside, *at_home]:
+        if block in files.outlines:  # one after the other, for their memory
+            outlines = Outlines.load(files.outlines[block])
+            near += [_around(mine, outlines.buildings)] if block != sources.block else []
+            lines += [outlines.pieces.contours(piece) for home, piece in sources.huge if home == block]
+    return mine.take(np.lexsort((mine.col, mine.row))), Buildings.concatenate(near), np.concatenate(lines)
+
+
+def _around(own: Buildings, other: Buildings) -> Buildings:
+    """Those of another block that may be beside own ones: most are far off."""
+    mine, theirs = own.bounds, other.bounds
+    least, most = mine[:, :2].min(axis=0) - REACH, mine[:, 2:].max(axis=0) + REACH
+    return other.take(np.flatnonzero((theirs[:, 2:] >= least).all(axis=1) & (theirs[:, :2] <= most).all(axis=1)))
 
 
 def _beside(other: Buildings, own: Buildings) -> Buildings:
@@ -92,13 +100,9 @@ def _beside(other: Buildings, own: Buildings) -> Buildings:
     if not len(other) or not len(own):
         return Buildings.empty()
     mine = own.bounds + np.array([-REACH, -REACH, REACH, REACH])
-    least, most = mine.min(axis=0), mine.max(axis=0)
-    theirs = other.bounds
-    close = np.flatnonzero((theirs[:, 2:] >= least[:2]).all(axis=1) & (theirs[:, :2] <= most[2:]).all(axis=1))
-    # ^ most of the neighbouring blocks' buildings are far off: not worth a tree
     tree = shapely.STRtree(np.asarray(shapely.box(*mine.T)))
-    found = tree.query(np.asarray(shapely.box(*theirs[close].T)))[0]
-    return other.take(close[np.unique(found)])
+    found = tree.query(np.asarray(shapely.box(*other.bounds.T)))[0]
+    return other.take(np.unique(found))
 
 
 def _large(own: Buildings, other: Buildings, frame: Frame, shaping: Shaping) -> tuple[Buildings, int]:
