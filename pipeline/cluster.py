@@ -115,6 +115,7 @@ def processes(workers: int, threads: int, environment: Mapping[str, str]) -> Ite
         threads: of the network, in each.
         environment: further variables of theirs.
     """
+    nursery.start()
     numeric = {
         f"distributed.nanny.pre-spawn-environ.{name}": threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     }

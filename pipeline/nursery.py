@@ -4,16 +4,18 @@ Importing is most of a worker's start. The server begins with it before the driv
 would idle, and a worker that is started later, or again, is there at once. It ends with the process that started it.
 """
 
+import sys
 from multiprocessing import forkserver, get_context
 
-METHOD = "forkserver"
-"""How Dask's nannies start workers then (``distributed.worker.multiprocessing-method``)."""
+METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+"""How Dask's nannies start workers; elsewhere, system libraries do not survive a fork of what has loaded them."""
 
 KINDS = ("local", "cuda")
 """Clusters whose workers it has."""
 
 
 def start() -> None:
-    """Start the server, unless it runs."""
-    get_context(METHOD).set_forkserver_preload(["pipeline.preloaded"])
-    forkserver.ensure_running()
+    """Start the server, unless it runs or workers are not forked here."""
+    if METHOD == "forkserver":
+        get_context(METHOD).set_forkserver_preload(["pipeline.preloaded"])
+        forkserver.ensure_running()

@@ -47,7 +47,7 @@ def kill_workers(region: Path, tally: Path, times: list[int]) -> str:
     output = region.parent / "out"
     run = start(region, tally, "--set", "cluster.workers=2")
     for after in times:
-        runs.wait_until(lambda after=after: len(runs.journalled(output)) >= after and len(runs.workers(run)) == 2, run)
+        runs.wait_until(lambda after=after: len(runs.journalled(output)) >= after and runs.workers(run) != [], run)
         random.choice(runs.workers(run)).kill()  # noqa: S311
     _, said = run.communicate(timeout=200)
     assert run.returncode == 0, said
