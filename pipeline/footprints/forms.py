@@ -84,7 +84,7 @@ def simplified(polygons: Polygons, tolerance: float) -> Polygons:
 
     Args:
         polygons: Valid ones, m.
-        tolerance: How far the outline may move, m.
+        tolerance: How far the outline may move, m; where a ring begins, twice as far.
     """
     if not len(polygons):
         return polygons
