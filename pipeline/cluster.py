@@ -15,7 +15,6 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
-from distributed.utils import silence_logging_cmgr
 
 from pipeline import machine, nursery, plan
 from pipeline.config import Cluster, Region
@@ -72,9 +71,9 @@ def connect(region: Region, say: Say) -> Iterator[Client]:
         InputError: they cannot be had.
     """
     kinds = {"local": local, "cuda": cuda, "slurm": slurm, "address": address}
-    # Dask tells on the terminal of each worker that dies; what matters of it is told by us.
-    quiet = silence_logging_cmgr(logging.CRITICAL)
-    with dask.config.set(SETTINGS), quiet, kinds[region.cluster.kind](region, say) as client:
+    # Dask tells on the terminal of each worker that dies; what matters of it is told by us, also while all ends.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with dask.config.set(SETTINGS), kinds[region.cluster.kind](region, say) as client:
         yield client
 
 

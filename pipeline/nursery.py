@@ -4,7 +4,11 @@ Importing is most of a worker's start. The server begins with it before the driv
 would idle, and a worker that is started later, or again, is there at once. It ends with the process that started it.
 """
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver, get_context
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
@@ -18,4 +22,21 @@ def start() -> None:
     """Start the server, unless it runs or workers are not forked here."""
     if METHOD == "forkserver":
         get_context(METHOD).set_forkserver_preload(["pipeline.preloaded"])
-        forkserver.ensure_running()
+        with deaf():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Processes that are started meanwhile ignore what reaches a whole process group: the driver decides of their end.
+
+    Ctrl-C in a terminal and a batch system's SIGTERM do. The server has to be there to tell of its workers' ends.
+    """
+    settable = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if settable else ()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -32,7 +32,9 @@ EXAMPLES = """examples:
 exit codes:
   0 done   2 bad config or input, nothing was computed   3 done, but for blocks that failed
   75 interrupted: run it again, and it resumes   1 anything else
+  130, 143 ended at once by a second Ctrl-C or SIGTERM: it resumes as well
 """
+STOPPING = b"\nstopping: what is in hand is finished first, within 20 s; once more ends it at once\n"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and answer with the exit code; everything foreseen ends in a sentence, never in a traceback."""
     options = parse(arguments)
     try:
-        with stoppable() as stop:
+        with stoppable(options.quiet) as stop:
             return run(options, stop)
     except PipelineError as error:
         print(error, file=sys.stderr)
@@ -82,7 +84,7 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
         return write_config(options)
     region = config.load(options.region, options.set)
     if options.dry_run:
-        return show(region)
+        return show(region, options.overwrite)
     if will_compute(region, options.overwrite):
         nursery.start()
     return execute(region, options, stop)
@@ -131,13 +133,18 @@ def write_config(options: argparse.Namespace) -> int:
     return 0
 
 
-def show(region: Region) -> int:
-    """Print the plan."""
-    from pipeline import plan, report, survey
+def show(region: Region, overwrite: bool) -> int:
+    """Print the plan, unless the run would be refused."""
+    from pipeline import fingerprint, plan, report, survey, workspace
     from pipeline.trial import Request
 
     mosaic, request = survey.survey(region), Request.of(region)
+    done = not overwrite and workspace.Workspace(region.output).finished(
+        fingerprint.of(region, mosaic, request.weights)
+    )
     report.show(plan.make(region, mosaic, request.weights, request.answer(mosaic), None))
+    if done:
+        print(f"{region.output}: already done; a run would change nothing")
     return 0
 
 
@@ -162,7 +169,7 @@ def conclude(content: dict[str, Any], output: Path, progress: "Progress") -> int
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable(quiet: bool) -> Iterator[Stop]:
     """SIGTERM and SIGINT ask to stop; a second one ends at once, and so does what does not heed the request."""
     stop = Stop()
 
@@ -170,6 +177,8 @@ def stoppable() -> Iterator[Stop]:
         if stop.requested is not None:
             os._exit(128 + number)
         stop.request()
+        if not quiet:
+            os.write(2, STOPPING)
         signal.setitimer(signal.ITIMER_REAL, GRACE + 2)
 
     def give_up(_: int, __: object) -> None:
