@@ -209,7 +209,7 @@ class FootprintOptions(Section):
     simplify: Length = 0.3
     """Tolerance of simplification, m; 0: none."""
     square: bool = False
-    """true: right-angled outlines."""
+    """true: right angles where the outline allows it."""
     split: bool = False
     """true: buildings that touch are separated where the probability has a clear valley."""
     formats: Annotated[tuple[Format, ...], AfterValidator(_some)] = ("gpkg",)

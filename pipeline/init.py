@@ -223,7 +223,7 @@ model:
 # What follows may be changed after a run: it is made anew from the probabilities, without the network.
 footprints:
   # threshold: 0.5           # default: the one calibrated for the weights
-  # square: true             # right-angled outlines
+  # square: true             # right angles where the outline allows it
   # formats: [gpkg, parquet, flatgeobuf, geojson]
 probability:
   # cog: true                # also a Cloud-Optimised GeoTIFF, e.g. for QGIS

@@ -93,6 +93,8 @@ def closing(content: Mapping[str, Any], output: Path) -> str:
     pixels, seconds = content["counts"], content["seconds"]["wall"]
     footprints = counted(content["footprints"], "footprint")
     found = f"{footprints} in {seconds:.1f} s, {pixels['predicted'] / 1e6:.1f} Mpx predicted"
+    if content["resumed_blocks"]:
+        found += f" ({counted(content['resumed_blocks'], 'block')} of it before)"
     rest = ", ".join(
         f"{pixels[name] / 1e6:.1f} Mpx {name.replace('_', ' ')}"
         for name in ("no_data", "outside", "failed")
