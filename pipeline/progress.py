@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from pipeline import machine
@@ -65,8 +65,9 @@ class Stage:
         return (self.total - self.resumed - self.done) / self.pace
 
     def __str__(self) -> str:
-        parts = [f"{self.speed / 1e6:.2f} Mpx/s" if self.pixels else f"{self.pace:.3g} blocks/s"]
+        parts: list[str] = []
         if self.left is not None:
+            parts.append(f"{self.speed / 1e6:.2f} Mpx/s" if self.pixels else f"{self.pace:.3g} blocks/s")
             parts.append(f"{duration(self.left)} left" if self.left else f"in {duration(self._seconds)}")
         parts += [f"{self.failed} failed"] if self.failed else []
         return ", ".join(parts)
@@ -108,6 +109,7 @@ class Progress:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
+                TimeElapsedColumn(),  # moves while the first block is under way
                 TextColumn("{task.fields[pace]}"),
             )
             self._bar = Bar(*columns, console=self.console)
@@ -132,7 +134,7 @@ class Progress:
     def _show(self) -> None:
         stage, done = self._stage, self._stage.resumed + self._stage.done
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, pace=f"{stage}, {self.memory()}")
+            self._bar.update(self._task, completed=done, pace=", ".join(filter(None, [str(stage), self.memory()])))
         elif time.monotonic() - self._told >= LOG_INTERVAL:
             self._told = time.monotonic()
             self.say(f"{now()} {stage.title}: {done} of {counted(stage.total, 'block')}, {stage}, {self.memory()}")

@@ -118,12 +118,11 @@ def _written(document: Document, loc: tuple[str | int, ...]) -> Key:
 
 
 def _unknown(model: type[BaseModel], path: Key) -> str:
-    """What an unknown key was probably meant to be: its nearest sibling, else the same word in another section."""
+    """What an unknown key was probably meant to be: the same word in another section, else its nearest sibling."""
     known = {dotted(key): key for key in _keys(model)}
     siblings = {str(key[-1]): text for text, key in known.items() if key[:-1] == path[:-1]}
     word = str(path[-1])[:100]
-    near = get_close_matches(word, siblings, 1) or [text for text in known if text.split(".")[-1] == word]
-    near = near or get_close_matches(word, siblings, 1, 0.0)
+    near = [text for text in known if text.split(".")[-1] == word] or get_close_matches(word, siblings, 1, 0.0)
     return f"unknown key; did you mean {siblings.get(near[0], near[0])}?" if near else "unknown key; remove it"
 
 
@@ -153,6 +152,11 @@ def _literal(error: ErrorDetails) -> str:
     return no_choice(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
 
 
+def _in_list(value: object) -> str:
+    """What to write between the brackets of a list."""
+    return shortened(value) if isinstance(value, str) else "a, b"
+
+
 SENTENCES: dict[str, Callable[[ErrorDetails], str]] = {
     "literal_error": _literal,
     "int_parsing": _must("is not a whole number"),
@@ -171,7 +175,7 @@ SENTENCES: dict[str, Callable[[ErrorDetails], str]] = {
     "greater_than_equal": _must("is too small; the least is {ge:g}"),
     "less_than": _must("must be below {lt:g}"),
     "less_than_equal": _must("is too large; the most is {le:g}"),
-    "tuple_type": _must("is not a list; write [a, b]"),
+    "tuple_type": lambda error: _must(f"is not a list; write [{_in_list(error['input'])}]")(error),
     "too_long": lambda error: f"has {error['ctx']['actual_length']} values; it takes {error['ctx']['max_length']}",
     "too_short": lambda error: (
         f"has {error['ctx']['actual_length']} values; it takes at least {error['ctx']['min_length']}"

@@ -107,7 +107,9 @@ def parse(text: str, source: str, base: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
-        raise InputError(f"{place} is not valid YAML: {error.problem or error.context}") from error
+        tab = mark and text[mark.index : mark.index + 1] == "\t"
+        cure = "a tab cannot indent; use spaces" if tab else error.problem or error.context
+        raise InputError(f"{place} is not valid YAML: {cure}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
     return document

@@ -790,7 +790,7 @@ def unknown_key(folder: Path) -> str:
     return "scenes: [a.tif]\ntile: 5"
 
 
-@case("region.yaml:2:1 is not valid YAML: found a tab character that violates indentation")
+@case("region.yaml:2:1 is not valid YAML: a tab cannot indent; use spaces")
 def tab_for_indent(folder: Path) -> str:
     return "\tscenes: [a.tif]"
 

@@ -153,6 +153,7 @@ SENTENCES = {
     ],
     MINIMAL + "tiles: {sise: 512}": ["region.yaml:3:9 tiles.sise: unknown key; did you mean tiles.size?"],
     MINIMAL + "threshold: 0.3": ["region.yaml:3:1 threshold: unknown key; did you mean footprints.threshold?"],
+    MINIMAL + "square: true": ["region.yaml:3:1 square: unknown key; did you mean footprints.square?"],
     MINIMAL + "name: b": ["region.yaml:3:1 name: is already given at line 1, column 1; remove one of the two"],
     MINIMAL + "pixels: {bands: [1, 2]}": ["region.yaml:3:17 pixels.bands[2]: is missing; add it"],
     MINIMAL + "pixels: {bands: [0, 1, 2]}": [
@@ -192,9 +193,13 @@ SENTENCES = {
     "name: a/b\nscenes: [x]": [
         "region.yaml:1:7 name: 'a/b' is not a name; use letters, digits, '-', '_', '.' and spaces"
     ],
-    "name: a\nscenes: x.tif": ["region.yaml:2:9 scenes: 'x.tif' is not a list; write [a, b]"],
+    "name: a\nscenes: x.tif": ["region.yaml:2:9 scenes: 'x.tif' is not a list; write [x.tif]"],
+    MINIMAL + "footprints: {formats: geojson}": [
+        "region.yaml:3:23 footprints.formats: 'geojson' is not a list; write [geojson]"
+    ],
     "name: a\nscenes:": ["region.yaml:2:8 scenes: is empty; write a value, or remove the key"],
     "a: b: c": ["region.yaml:1:5 is not valid YAML: mapping values are not allowed in this context"],
+    MINIMAL + "tiles:\n\tsize: 512": ["region.yaml:4:1 is not valid YAML: a tab cannot indent; use spaces"],
     MINIMAL + "---\nname: b": ["region.yaml:3:1 starts a second document; one file holds one"],
     "name: &a x\nscenes: [*a]": ["region.yaml:1:7: anchor &a is not accepted; write the value out"],
     "name: !!binary x": ["region.yaml:1:7: the tag tag:yaml.org,2002:binary is not accepted; remove it"],
