@@ -4,12 +4,13 @@ Importing is most of a worker's start. The server begins with it before the driv
 would idle, and a worker that is started later, or again, is there at once. It ends with the process that started it.
 """
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, resource_tracker
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 """How Dask's nannies start workers; elsewhere, system libraries do not survive a fork of what has loaded them."""
@@ -23,7 +24,19 @@ def start() -> None:
     if METHOD == "forkserver":
         get_context(METHOD).set_forkserver_preload(["pipeline.preloaded"])
         with deaf():
+            _start_tracker()
             forkserver.ensure_running()
+
+
+def _start_tracker() -> None:
+    """Start the process that removes what is shared after a run that was killed, and let it not warn of having to."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker"]))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        os.environ.update({"PYTHONWARNINGS": before} if before is not None else {})
 
 
 @contextmanager

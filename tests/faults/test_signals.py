@@ -110,8 +110,9 @@ def test_a_second_signal_ends_it_at_once(
         run.send_signal(signal.SIGINT)
         run.send_signal(signal.SIGCONT)
 
-    code, _ = interrupt(region, twice)
+    code, said = interrupt(region, twice)
     assert code in (128 + signal.SIGINT, 128 + signal.SIGTERM), "the code of an exit in the handler itself"
+    assert "resource_tracker" not in said
     done = zygote.run(region)
     assert done.code == 0, done.text
     assert runs.digest(tmp_path / "out") == undisturbed_fine.digest
