@@ -108,7 +108,8 @@ def _warped(image: Tensor, labels: Tensor, angle: float, seen: int, side: int) -
     image, labels = (v2.functional.center_crop(item, [seen, seen]) for item in (image, labels))
     if seen != side:
         image = v2.functional.resize(image, [side, side], interpolation=bilinear, antialias=True)
-        labels = v2.functional.resize(labels, [side, side], interpolation=nearest)
+        # about pixel centres, as the image; plain NEAREST would move the labels by half a pixel
+        labels = v2.functional.resize(labels, [side, side], interpolation=v2.InterpolationMode.NEAREST_EXACT)
     return image, labels[0]
 
 

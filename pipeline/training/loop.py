@@ -85,8 +85,9 @@ def stream(session: Session, sources: Sequence[Source]) -> Iterator[Batch]:
 
 
 def _deaf(_: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; only the training itself decides what follows."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C and a batch system's SIGTERM reach all processes; only the training itself decides what follows."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _epoch(session: Session, batches: Iterator[Batch], desk: Desk) -> None:
