@@ -1,6 +1,7 @@
 """Samples depend on the seed and their number alone, and image and labels stay on each other."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,25 @@ def test_turned_and_scaled_labels_stay_on_the_buildings(scene: LabelledScene, nu
     assert wrong < 0.12  # outlines are blurred by turning; a label off its picture would give 0.3
     assert image.shape == (3, 96, 96)
     assert 0 <= image.min() <= image.max() <= 1 + 1e-6
+
+
+def test_scaled_labels_lie_where_their_buildings_do(tmp_path: Path) -> None:
+    """To a fraction of a pixel on average: a resampling that starts at corners would move labels by half of one."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[61:97, 63:101] = 1
+    image = write_tif(tmp_path / "a.tif", np.repeat(60 + 140 * mask[..., None], 3, 2).astype(np.uint8))
+    one = LabelledScene("a", image, write_tif(tmp_path / "m.tif", mask), "mask", Window(Span(0, SIDE), Span(0, SIDE)))
+    crops = Crops([Source(1, (one,))], Augment(scale=0.5, flips=False, rotate=0, colour=0), seed=2)
+    pairs = [crops[number, 96] for number in range(150)]
+    brightness = [(image.mean(0) - 60 / 255, labels.float()) for image, labels in pairs]
+    off = torch.stack([_centre(labels) - _centre(bright) for bright, labels in brightness if labels.any()])
+    assert off.mean(0).abs().max() < 0.15
+
+
+def _centre(weights: torch.Tensor) -> torch.Tensor:
+    """(row, col) of the centre of mass of (h, w)."""
+    rows, cols = (torch.arange(side, dtype=torch.float32) for side in weights.shape)
+    return torch.stack([(weights.sum(1) * rows).sum(), (weights.sum(0) * cols).sum()]) / weights.sum()
 
 
 def test_beyond_the_part_the_image_is_mirrored_and_unlabelled(scene: LabelledScene) -> None:
