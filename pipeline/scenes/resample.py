@@ -77,7 +77,8 @@ class Warp:
             np.concatenate([each[axis][near] for each, near in zip(positions, inside, strict=True)]) for axis in (0, 1)
         )
         spans = (Span(math.floor(each.min() - 0.5), math.floor(each.max() - 0.5) + 2) for each in (ys, xs))
-        return Window(*spans).clip(self.shape)
+        around = Window(*spans).clip(self.shape)
+        return around if around.area else None  # all of them within a pixel beyond the edge
 
     def positions(self, rows: Floats, cols: Floats) -> tuple[Floats, Floats]:
         """The scene's (ys, xs), each (rows, cols), at pixel coordinates of the mosaic; far off where there are none."""
