@@ -54,7 +54,7 @@ def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
     huge = shapely.get_num_coordinates(raw) > LARGEST
     shaped = raw.copy()
     shaped[huge] = STAND_IN
-    filled = _fill(shaped, metres, shaping.min_hole)
+    filled = _fill_lots(lots, shaped, metres, shaping.min_hole)
     single = (np.diff(lots.first) == 1)[lots.owner]
     ground = _scaled(filled, metres)
     forms = [raw, filled]
@@ -99,6 +99,15 @@ def simplified(polygons: Polygons, tolerance: float) -> Polygons:
     harmed[owner[collapsed]] = True
     simple[harmed] = shapely.simplify(polygons[harmed], tolerance, preserve_topology=True)
     return simple
+
+
+def _fill_lots(lots: Lots, polygons: Polygons, metres: Float, least: float) -> Polygons:
+    """Parts without their small courtyards; as they are where another part of the same lot stands in one."""
+    filled = _fill(polygons, metres, least)
+    for of_lot in lots.divided():
+        if not shapely.coverage_is_valid(filled[of_lot]):
+            filled[of_lot] = polygons[of_lot]
+    return filled
 
 
 def _fill(polygons: Polygons, metres: Float, least: float) -> Polygons:

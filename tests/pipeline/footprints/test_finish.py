@@ -55,7 +55,13 @@ def test_blocks_do_not_show(options, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"simplify": 2.0}, {"simplify": 1.0, "square": True}, {"split": True, "min_hole": 50}]
+    "options",
+    [
+        {"simplify": 2.0},
+        {"simplify": 1.0, "square": True},
+        {"split": True, "min_hole": 50},
+        {"split": True, "min_hole": 50, "square": True},  # with seed 1, a part stands in the courtyard of another
+    ],
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_footprints_are_valid_and_never_overlap(options, seed, tmp_path):
