@@ -106,7 +106,7 @@ def of_folder(options: argparse.Namespace) -> Job:
     if options.truth is None:
         raise InputError("--truth is missing: footprints, a mask, or a folder of masks")
     run = Run.of(options.subject)
-    subjects = of_run(run, options.truth)
+    subjects = unique(of_run(run, options.truth))
     rules = Rules(run.level, options.boundary, options.band, run.block, run.shape)
     places = {subject.name: shifted(subject.whole, subject.origin) for subject in subjects}
     return Job(subjects, rules, places, {"run": run.content["name"], "threshold": run.content["threshold"]})
@@ -136,9 +136,7 @@ def labelled(options: argparse.Namespace) -> list[LabelledScene]:
         InputError: they name none, or some that cannot be used.
     """
     if options.held_out:
-        settings = load_model(options.held_out, (), Training)
-        on_disk = {name: data for name, data in settings.data.items() if data.kind != "rendered"}
-        return [scene for name, data in on_disk.items() for scene in datasets.find(name, data, Path()).validation]
+        return held_out(options.held_out)
     if not (options.images and options.truth):
         raise InputError("weights are scored on --images with --truth, or on what a training held out (--held-out)")
     raster = options.truth.is_dir() or options.truth.suffix.lower() in datasets.IMAGES
@@ -147,8 +145,24 @@ def labelled(options: argparse.Namespace) -> list[LabelledScene]:
     return list(datasets.find("scenes", data, Path()).training)
 
 
+def held_out(path: Path) -> list[LabelledScene]:
+    """The scenes on disk that the training ``path`` holds out.
+
+    Raises:
+        InputError: there are none: rendered ones exist in the output of a training only.
+    """
+    settings = load_model(path, (), Training)
+    on_disk = {name: data for name, data in settings.data.items() if data.kind != "rendered"}
+    found = [scene for name, data in on_disk.items() for scene in datasets.find(name, data, Path()).validation]
+    if not found:
+        raise InputError(
+            f"{path}: holds out no scene on disk, and rendered ones are not scored; give --images, --truth"
+        )
+    return found
+
+
 def unique(subjects: list[Subject]) -> list[Subject]:
-    """Scenes of one name, as parts of one image are, get numbers."""
+    """Scenes of one name, as parts of one image and files of several folders are, get numbers."""
     seen: dict[str, int] = defaultdict(int)
     named = []
     for subject in subjects:

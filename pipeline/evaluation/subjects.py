@@ -12,15 +12,16 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio.features import shapes
+from rasterio.io import DatasetReader
 
 from models.metrics import IGNORE
 from pipeline import store
 from pipeline.errors import InputError
 from pipeline.evaluation.objects import Polygons
-from pipeline.evaluation.scoring import Read
+from pipeline.evaluation.scoring import Read, windows
 from pipeline.footprints.ground import Frame
 from pipeline.samples import SAMPLE_MAX
-from pipeline.training.scenes import LabelledScene, burn, footprints_in_pixels, opened, read_labels
+from pipeline.training.scenes import burn, footprints_in_pixels, opened, raster_window
 from pipeline.workspace import read_json
 from tiling.grid import Span, Window
 
@@ -88,7 +89,7 @@ def of_run(run: "Run", truth: Path) -> list[Subject]:
     if truth.is_dir() or _is_raster(truth):
         masks = sorted(path for path in truth.iterdir() if _is_raster(path)) if truth.is_dir() else [truth]
         return [run.with_mask(mask) for mask in masks] or _nothing(truth)
-    return [run.with_vectors(name, window, truth) for name, window in run.scenes.items()]
+    return [run.with_vectors(name, window, truth) for name, window in run.scenes]
 
 
 def _nothing(truth: Path) -> list[Subject]:
@@ -131,11 +132,11 @@ class Run:
         return round(float(self.content["threshold"]) * SAMPLE_MAX)
 
     @property
-    def scenes(self) -> dict[str, Window]:
-        """Windows of the scenes in the mosaic, by the names of their files without ending."""
+    def scenes(self) -> list[tuple[str, Window]]:
+        """The scenes' files by name without ending, which several folders may share, and their windows in the mosaic."""
         listed = self.content["fingerprint"]["scenes"]
-        found = {Path(name).stem: Window(Span(*at[:2]), Span(*at[2:])) for name, _, *at in listed}
-        return {name: window.clip(self.shape) for name, window in found.items()}
+        found = [(Path(name).stem, Window(Span(*at[:2]), Span(*at[2:]))) for name, _, *at in listed]
+        return [(name, window.clip(self.shape)) for name, window in found]
 
     def with_vectors(self, name: str, window: Window, vectors: Path) -> Subject:
         """The scene ``name``, with footprints as the truth."""
@@ -152,21 +153,14 @@ class Run:
         if raster.shape != window.shape or window.clip(self.shape) != window:
             sizes = " x ".join(map(str, raster.shape)), " x ".join(map(str, window.shape))
             raise InputError(f"{mask}: is {sizes[0]} px and does not fit the {sizes[1]} px that were predicted there")
-        scene = LabelledScene(name, mask, mask, "mask", window)
-
-        def labels(part: Window) -> NDArray[np.uint8]:
-            return read_labels(scene, part)
-
+        labels = mask_labels(mask)
         return self._subject(name, window, labels, lambda: polygons_of(labels, window.shape))
 
     def _place(self, mask: Path) -> Window:
         """The pixels of the mosaic that a mask is of."""
-        raster, name = opened(mask), mask.stem.removesuffix("_mask")
+        raster = opened(mask)
         if raster.crs is None:
-            if name not in self.scenes:
-                known = ", ".join(self.scenes)
-                raise InputError(f"{mask}: has no CRS, and the run has no scene {name}; it has {known}")
-            return self.scenes[name]
+            return self._named(mask)
         if not CRS.from_user_input(raster.crs.to_wkt()).equals(CRS.from_wkt(self.crs), ignore_axis_order=True):
             raise InputError(f"{mask}: has another CRS than the run; warp it to the run's, or give footprints")
         col, row = ~self.affine @ (raster.transform.c, raster.transform.f)
@@ -175,6 +169,19 @@ class Run:
             raise InputError(f"{mask}: does not lie on the run's pixels; warp it to them, or give footprints")
         top, left = round(row), round(col)
         return Window(Span(top, top + raster.height), Span(left, left + raster.width))
+
+    def _named(self, mask: Path) -> Window:
+        """The one scene that a mask without CRS has the name of."""
+        name = mask.stem.removesuffix("_mask")
+        found = [window for scene, window in self.scenes if scene == name]
+        if not found:
+            known = ", ".join(scene for scene, _ in self.scenes)
+            raise InputError(f"{mask}: has no CRS, and the run has no scene {name}; it has {known}")
+        if len(found) > 1:
+            raise InputError(
+                f"{mask}: has no CRS, and the run has {len(found)} scenes {name}; give it a CRS, as GeoTIFF"
+            )
+        return found[0]
 
     def _subject(self, name: str, window: Window, labels: Read, true: Callable[[], Polygons]) -> Subject:
         path, grid = self.output / "probability.zarr", store.layout(self.output / "probability.zarr")[0]
@@ -208,6 +215,32 @@ def metres_per_pixel(affine: Affine, crs: str, window: Window) -> tuple[float, f
     middle = [[(window.cols.start + window.cols.stop) / 2, (window.rows.start + window.rows.stop) / 2]]
     width, height = Frame(affine, crs, ()).metres(np.array(middle))[0]
     return float(width), float(height)
+
+
+def mask_labels(mask: Path) -> Read:
+    """Labels of a mask file: 0 is background; its no-data value is no label where another value says building.
+
+    Not GDAL's own mask: tools that write 0 and 255 tag either as no data, and every pixel of such a file is labelled.
+    """
+    raster = opened(mask)
+    unlabelled = _unlabelled(raster)
+
+    def labels(window: Window) -> NDArray[np.uint8]:
+        values = raster.read(1, window=raster_window(window))
+        return np.where(values == unlabelled, np.uint8(IGNORE), (values != 0).astype(np.uint8))
+
+    return labels
+
+
+def _unlabelled(raster: DatasetReader) -> float:
+    """The no-data value, if it is neither background nor the only other value; else one that no pixel equals."""
+    value = raster.nodata
+    height, width = raster.shape
+    for window in windows(Window(Span(0, height), Span(0, width))) if value else ():
+        values = raster.read(1, window=raster_window(window))
+        if ((values != 0) & (values != value)).any():
+            return float(value)
+    return float("nan")
 
 
 def burnt(polygons: Callable[[], Polygons]) -> Read:

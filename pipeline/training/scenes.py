@@ -76,7 +76,7 @@ def whole(path: Path) -> Window:
 
 def read_image(scene: LabelledScene, window: Window) -> Image:
     """The pixels of ``window``, which lies inside the image."""
-    pixels: Image = opened(scene.image).read((1, 2, 3), window=_raster(window))
+    pixels: Image = opened(scene.image).read((1, 2, 3), window=raster_window(window))
     return pixels.transpose(1, 2, 0)
 
 
@@ -85,13 +85,14 @@ def read_labels(scene: LabelledScene, window: Window) -> Labels:
     if scene.form == "footprints":
         labels = _burnt(scene, window)
     else:
-        labels = opened(scene.labels).read(1, window=_raster(window))
+        labels = opened(scene.labels).read(1, window=raster_window(window))
         labels = (labels > 0).astype(np.uint8) if scene.form == "mask" else labels
-    valid = opened(scene.image).dataset_mask(window=_raster(window))
+    valid = opened(scene.image).dataset_mask(window=raster_window(window))
     return np.where(valid, labels, np.uint8(IGNORE))
 
 
-def _raster(window: Window) -> RasterWindow:
+def raster_window(window: Window) -> RasterWindow:
+    """The window in rasterio's words."""
     return RasterWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))
 
 

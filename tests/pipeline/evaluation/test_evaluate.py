@@ -1,6 +1,7 @@
 """``python -m pipeline.evaluate`` on outputs whose scores are known beforehand."""
 
 import json
+import shutil
 from pathlib import Path
 
 import geopandas
@@ -109,6 +110,54 @@ def test_masks_without_crs_are_paired_by_name(output: Path, tmp_path: Path) -> N
     assert evaluated(output, "--truth", tmp_path / "gt")["overall"]["iou"] == pytest.approx(
         iou(mask_of(BOXES[:2], SHIFT), truth)
     )
+
+
+@pytest.mark.parametrize(("values", "nodata"), [((0, 255), 0), ((0, 255), 255), ((0, 1), 0), ((0, 1), None)])
+def test_a_tag_of_no_data_on_a_masks_own_values_unlabels_nothing(
+    output: Path, tmp_path: Path, values: tuple[int, int], nodata: int | None
+) -> None:
+    truth = mask_of(BOXES)
+    mask = write_mask(tmp_path / "all.tif", truth)
+    with rasterio.open(mask, "r+") as file:
+        file.write(np.where(truth, *values[::-1]).astype(np.uint8), 1)
+        file.nodata = nodata
+    overall = evaluated(output, "--truth", mask)["overall"]
+    assert overall["iou"] == pytest.approx(iou(mask_of(BOXES[:2], SHIFT), truth))
+    assert overall["pixels"] == SIDE * (SIDE - 8)
+
+
+def test_a_third_value_of_no_data_unlabels(output: Path, tmp_path: Path) -> None:
+    truth = mask_of(BOXES)
+    mask = write_mask(tmp_path / "all.tif", truth)
+    truth[:60] = 7
+    with rasterio.open(mask, "r+") as file:
+        file.write(truth, 1)
+        file.nodata = 7
+    overall = evaluated(output, "--truth", mask)["overall"]
+    assert overall["iou"] == pytest.approx(iou(mask_of(BOXES[:2], SHIFT)[60:], mask_of(BOXES)[60:]))
+    assert overall["pixels"] == (SIDE - 60) * (SIDE - 8)
+
+
+def test_scenes_of_one_name_are_all_scored(output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shutil.copytree(output, tmp_path / "run")
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace("town1.tif", "a/1.tif").replace("town2.tif", "b/1.tif"))
+    polygons(BOXES).to_file(tmp_path / "truth.gpkg")
+    scores = evaluated(folder, "--truth", tmp_path / "truth.gpkg")
+    assert set(scores) == {"1", "1#2", "overall"}
+    assert scores["overall"]["pixels"] == SIDE * (SIDE - 8)
+    write_mask(tmp_path / "1.png", mask_of(BOXES)[:80])
+    assert main([str(folder), "--truth", str(tmp_path / "1.png")]) == 2
+    assert "has no CRS, and the run has 2 scenes 1" in capsys.readouterr().err
+
+
+def test_a_training_that_holds_out_nothing_on_disk_is_no_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.yaml").write_text("name: x\noutput: out\ndata: {drawn: {kind: rendered}}\n")
+    weights = write_weights(tmp_path / "weights.safetensors")
+    assert main([str(weights), "--held-out", str(tmp_path / "train.yaml")]) == 2
+    assert "train.yaml: holds out no scene on disk" in capsys.readouterr().err
 
 
 def test_a_run_against_footprints_in_degrees(output: Path, tmp_path: Path) -> None:
