@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline import durable
-from pipeline.footprints import forms, split, weld
+from pipeline.footprints import forms, split, square, weld
 from pipeline.footprints.forms import Lots
 from pipeline.footprints.ground import Frame
 from pipeline.footprints.shaping import Shaping
@@ -34,7 +34,9 @@ SCHEMA = pa.schema(
 Read = Callable[[Window], NDArray[np.uint8]]
 """Samples of the part of a window that lies within the mosaic, uint8 (h, w)."""
 REACH = 16
-"""px: further than any form of a building strays from its contour."""
+"""px: buildings at most so far apart are neighbours, however coarse the pixels."""
+FINEST = 1e-3
+"""m: pixels count as at least so large; at a pole, degrees have no width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,10 @@ def finish(sources: weld.Sources, files: Files, frame: Frame, shaping: Shaping) 
     Returns:
         A record batch of ``SCHEMA``.
     """
-    own, other, lines = _gather(sources, files)
-    both, count = _large(own, _beside(other, own), frame, shaping)
+    own = _own(sources, files)
+    reach = _reach(frame.metres(_centres(own)), shaping)
+    other, lines = _near(sources, files, own, reach)
+    both, count = _large(own, _beside(other, own, reach), frame, shaping)
     lots = _divide(both, files.read, frame, shaping)
     metres = frame.metres(_centres(lots.parts))
     metres = metres[lots.first[:-1]][lots.owner]
@@ -71,35 +75,44 @@ def finish(sources: weld.Sources, files: Files, frame: Frame, shaping: Shaping) 
     return _rows(lots.parts.take(np.arange(len(polygons))), polygons, frame, shaping.min_area)
 
 
-def _gather(sources: weld.Sources, files: Files) -> tuple[Buildings, Buildings, Polygons]:
-    """The block's own buildings, by their first samples, those near them, and contours of huge ones near them."""
-    at_home = [block for block in (sources.block,) if block in files.outlines]
+def _own(sources: weld.Sources, files: Files) -> Buildings:
+    """The block's own buildings, by their first samples."""
     own = [weld.read(files.welded, sources.owned)]
-    own += [Outlines.load(files.outlines[block]).buildings for block in at_home]
+    if sources.block in files.outlines:
+        own.append(Outlines.load(files.outlines[sources.block]).buildings)
     mine = Buildings.concatenate(own)
-    if not len(mine):
-        return mine, mine, np.zeros(0, object)
+    return mine.take(np.lexsort((mine.col, mine.row)))
+
+
+def _reach(metres: Float, shaping: Shaping) -> float:
+    """Px within which forms of two buildings may meet: both stray from their contours by metres, not by pixels."""
+    stray = 2 * shaping.simplify + shaping.square * square.FURTHEST
+    return max(REACH, 2 * stray / max(float(metres.min(initial=np.inf)), FINEST))
+
+
+def _near(sources: weld.Sources, files: Files, own: Buildings, reach: float) -> tuple[Buildings, Polygons]:
+    """Buildings of others that may be near own ones, and contours of huge ones."""
     near, lines = [weld.read(files.welded, sources.near)], [np.zeros(0, object)]
-    for block in [*sources.beside, *at_home]:
-        if block in files.outlines:  # one after the other, for their memory
+    for block in [*sources.beside, sources.block]:
+        if len(own) and block in files.outlines:  # one after the other, for their memory
             outlines = Outlines.load(files.outlines[block])
-            near += [_around(mine, outlines.buildings)] if block != sources.block else []
+            near += [_around(own, outlines.buildings, reach)] if block != sources.block else []
             lines += [outlines.pieces.contours(piece) for home, piece in sources.huge if home == block]
-    return mine.take(np.lexsort((mine.col, mine.row))), Buildings.concatenate(near), np.concatenate(lines)
+    return Buildings.concatenate(near), np.concatenate(lines)
 
 
-def _around(own: Buildings, other: Buildings) -> Buildings:
+def _around(own: Buildings, other: Buildings, reach: float) -> Buildings:
     """Those of another block that may be beside own ones: most are far off."""
     mine, theirs = own.bounds, other.bounds
-    least, most = mine[:, :2].min(axis=0) - REACH, mine[:, 2:].max(axis=0) + REACH
+    least, most = mine[:, :2].min(axis=0) - reach, mine[:, 2:].max(axis=0) + reach
     return other.take(np.flatnonzero((theirs[:, 2:] >= least).all(axis=1) & (theirs[:, :2] <= most).all(axis=1)))
 
 
-def _beside(other: Buildings, own: Buildings) -> Buildings:
-    """Those of the others whose boxes come within some pixels of the own ones."""
+def _beside(other: Buildings, own: Buildings, reach: float) -> Buildings:
+    """Those of the others whose boxes come within ``reach`` pixels of the own ones."""
     if not len(other) or not len(own):
         return Buildings.empty()
-    mine = own.bounds + np.array([-REACH, -REACH, REACH, REACH])
+    mine = own.bounds + np.array([-reach, -reach, reach, reach])
     tree = shapely.STRtree(np.asarray(shapely.box(*mine.T)))
     found = tree.query(np.asarray(shapely.box(*other.bounds.T)))[0]
     return other.take(np.unique(found))

@@ -54,6 +54,28 @@ def test_blocks_do_not_show(options, tmp_path):
         assert finished(samples, side, shaping, tmp_path / str(side)).sort_by("id").equals(whole)
 
 
+def facing_tips(gap):
+    """Two diamonds of 99 px whose cut-off tips face each other over a gap in px, between blocks of 256 px."""
+    rows, cols = np.mgrid[:512, :512] + 0.5
+    samples = np.zeros((512, 512), np.float32)
+    for side in (-1, 1):
+        tip = 256 + side * gap / 2
+        around = np.abs(rows - 256) + np.abs(cols - (tip + side * 83)) <= 99
+        samples[around & (side * (cols - tip) >= 0)] = 254
+    return ndimage.gaussian_filter(samples, 1).astype(np.uint8)
+
+
+def test_blocks_do_not_show_where_forms_stray_by_many_pixels(tmp_path):
+    """Squaring draws tips out by a metre: 20 px of 5 cm, so that buildings 20 px apart meet."""
+    frame, shaping = Frame(Affine(0.05, 0, 350_000, 0, -0.05, 3_060_000), UTM, ("a.tif",)), Shaping(127, square=True)
+    samples = facing_tips(20)
+    whole = finished(samples, (512, 512), shaping, tmp_path / "whole", frame).sort_by("id")
+    halves = finished(samples, (512, 256), shaping, tmp_path / "halves", frame).sort_by("id")
+    assert halves.equals(whole)
+    one, two = polygons(halves)
+    assert not one.intersects(two)
+
+
 @pytest.mark.parametrize(
     "options",
     [
