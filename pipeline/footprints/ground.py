@@ -1,5 +1,7 @@
 """From mosaic pixels to the ground: metres per pixel at a place, geodesic areas and perimeters, stable names."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -38,10 +40,10 @@ class Frame:
     def metres(self, places: Float) -> Float:
         """Size of a pixel on the ground, (n, 2) m along x and y, at (n, 2) places in mosaic pixels."""
         geod, to_degrees = _earth(self.crs)
-        here = to_degrees.transform(*self._to_crs(places).T)
+        here = to_degrees(self._to_crs(places))
         sizes = []
         for step in ((1.0, 0.0), (0.0, 1.0)):
-            there = to_degrees.transform(*self._to_crs(places + step).T)
+            there = to_degrees(self._to_crs(places + step))
             sizes.append(geod.inv(*here, *there)[2])
         return np.stack(sizes, axis=1).reshape(-1, 2)
 
@@ -51,7 +53,7 @@ class Frame:
             return np.zeros(0), np.zeros(0)
         geod, to_degrees = _earth(self.crs)
         _, points, (rings, parts) = shapely.to_ragged_array(polygons)
-        lon, lat = to_degrees.transform(*points.T)
+        lon, lat = to_degrees(points)
         pairs = [geod.polygon_area_perimeter(lon[a:b], lat[a:b]) for a, b in pairwise(rings.tolist())]
         areas, perimeters = np.abs(np.array(pairs)).T
         areas[np.setdiff1d(np.arange(len(areas)), parts[:-1])] *= -1  # courtyards
@@ -71,11 +73,13 @@ class Frame:
 
 
 @lru_cache(maxsize=4)
-def _earth(crs: str) -> tuple[Geod, Transformer]:
-    """The CRS's ellipsoid, and the way from the CRS to degrees on it."""
+def _earth(crs: str) -> tuple[Geod, Callable[[Float], Float]]:
+    """The CRS's ellipsoid, and the way from (n, 2) points in the CRS to (2, n) degrees east and north on it."""
     reference = CRS.from_wkt(crs)
     geodetic = reference.geodetic_crs or CRS.from_epsg(4326)
-    return reference.get_geod() or Geod(ellps="WGS84"), Transformer.from_crs(reference, geodetic, always_xy=True)
+    transformer = Transformer.from_crs(reference, geodetic, always_xy=True)
+    unit = math.degrees(geodetic.axis_info[0].unit_conversion_factor)  # French ones count in grads
+    return reference.get_geod() or Geod(ellps="WGS84"), lambda points: unit * np.array(transformer.transform(*points.T))
 
 
 @lru_cache(maxsize=4)

@@ -151,6 +151,21 @@ def test_measures_are_geodesic_whatever_the_crs(epsg, tmp_path):
     assert abs(area) == pytest.approx(0.3 * 60 * 0.3 * 50, rel=0.03)
 
 
+@pytest.mark.parametrize("epsg", [27572, 27561, 4807])
+def test_ground_is_measured_where_the_crs_counts_in_grads(epsg):
+    there = Transformer.from_crs(4326, epsg, always_xy=True)
+    west, north = there.transform(2.3, 48.5)
+    size = 0.3 if CRS.from_epsg(epsg).is_projected else 3e-6
+    frame = Frame(Affine(size, 0, west, 0, -size, north), CRS.from_epsg(epsg).to_wkt(), ("a",))
+    placed = frame.place(np.array([shapely.box(0, 0, 100, 100)]))
+    degrees = np.array(there.transform(*shapely.get_coordinates(placed).T, direction="INVERSE")).T
+    area, perimeter = Geod(ellps="WGS84").geometry_area_perimeter(shapely.Polygon(degrees))
+    ((across, down),) = frame.metres(np.array([[50.0, 50.0]]))
+    assert frame.measure(placed)[0] == pytest.approx([abs(area)], rel=1e-3)  # another ellipsoid
+    assert frame.measure(placed)[1] == pytest.approx([perimeter], rel=1e-3)
+    assert across * down * 10_000 == pytest.approx(abs(area), rel=1e-3)
+
+
 @settings(deadline=None, max_examples=10)
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_scenes_added_later_do_not_change_ids(tmp_path_factory, down, across):
