@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, help="folder of evaluation.json and evaluation.png (default: beside the subject)")
     add("--boundary", type=int, default=3, metavar="PX", help="width of the outlines of boundary IoU (default 3)")
     add("--band", type=int, default=16, metavar="PX", help="how near a block's seam counts as near (default 16)")
-    add("--device", default="cpu", help="with weights: cpu, cuda or cuda:N (default cpu)")
+    add("--device", default="cpu", help="with weights: auto, cpu, cuda or cuda:N (default cpu)")
     add("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="with weights (default fp32)")
     add("--quiet", action="store_true", help="print nothing but errors")
     return parser.parse_args(arguments)

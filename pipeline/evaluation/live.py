@@ -15,6 +15,7 @@ from pipeline.evaluation.subjects import Subject, metres_per_pixel, polygons_of,
 from pipeline.footprints.marching import is_inside
 from pipeline.samples import level
 from pipeline.tasks import pad
+from pipeline.training.processes import Processes, device_of
 from pipeline.training.scenes import LabelledScene, opened, read_image, read_labels
 from tiling.grid import Axis, Grid, Window, round_up
 
@@ -23,8 +24,13 @@ BLOCK = 1024
 
 
 def of_weights(weights: Weights, scenes: Sequence[LabelledScene], device: str, precision: str) -> list[Subject]:
-    """The scenes with what ``weights`` predict for them; nothing is predicted before it is asked for."""
-    predictor = Predictor(checkpoints.load(weights.path), weights, device, precision)
+    """The scenes with what ``weights`` predict for them; nothing is predicted before it is asked for.
+
+    Raises:
+        InputError: ``device`` is not there.
+    """
+    there = str(device_of(device, Processes()))
+    predictor = Predictor(checkpoints.load(weights.path), weights, there, precision)
     predictions = Predictions(predictor, weights)
     return [subject(scene, predictions, weights) for scene in scenes]
 

@@ -11,6 +11,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from rasterio.errors import RasterioIOError
 from rasterio.features import shapes
 from rasterio.io import DatasetReader
 
@@ -21,7 +22,7 @@ from pipeline.evaluation.objects import Polygons
 from pipeline.evaluation.scoring import Read, windows
 from pipeline.footprints.ground import Frame
 from pipeline.samples import SAMPLE_MAX
-from pipeline.training.scenes import burn, footprints_in_pixels, opened, raster_window
+from pipeline.training.scenes import burn, footprints_in_pixels, layer_of, opened, raster_window
 from pipeline.workspace import read_json
 from tiling.grid import Span, Window
 
@@ -33,6 +34,10 @@ PHASE = 0.05
 """Pixels that a mask may lie off the run's grid: rounding in files."""
 STRETCH = 1e-4
 """By which its pixel size may differ: half a pixel over an Inria scene."""
+
+
+READABLE = (".gpkg", ".fgb", ".geojson")
+"""Endings of a run's footprints that every GDAL reads, best first; GeoParquet needs a plugin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,9 @@ class Subject:
 
     def on_the_ground(self, polygons: Polygons) -> Polygons:
         """Polygons in its pixels, cut to it, in metres; specks are dropped."""
-        cut = shapely.intersection(polygons, shapely.box(0, 0, self.shape[1], self.shape[0]))
-        parts = shapely.get_parts(shapely.make_valid(cut))
+        # repaired first: people's polygons cross themselves, and such cannot be cut
+        cut = shapely.intersection(shapely.make_valid(polygons), shapely.box(0, 0, self.shape[1], self.shape[0]))
+        parts = shapely.get_parts(cut)
         flat = shapely.transform(parts[shapely.get_type_id(parts) == 3], lambda points: points * self.metres)
         found: Polygons = flat[shapely.area(flat) >= SPECK]
         return found
@@ -89,6 +95,7 @@ def of_run(run: "Run", truth: Path) -> list[Subject]:
     if truth.is_dir() or _is_raster(truth):
         masks = sorted(path for path in truth.iterdir() if _is_raster(path)) if truth.is_dir() else [truth]
         return [run.with_mask(mask) for mask in masks] or _nothing(truth)
+    layer_of(truth)  # refuses what is no vector file before anything is scored
     return [run.with_vectors(name, window, truth) for name, window in run.scenes]
 
 
@@ -108,6 +115,8 @@ class Run:
     """Its folder."""
     content: dict[str, Any]
     """Its run.json."""
+    footprints: Path
+    """The vector file of what it found."""
     shape: tuple[int, int]
     """Height and width of the mosaic, px."""
     block: tuple[int, int]
@@ -119,12 +128,16 @@ class Run:
 
     @classmethod
     def of(cls, output: Path) -> "Run":
-        """The run in ``output``."""
+        """The run in ``output``.
+
+        Raises:
+            InputError: it is no finished run, or left no footprints that can be read.
+        """
         content = read_json(output / "run.json")
         if content is None:
             raise InputError(f"{output}: is no finished run; it has no run.json")
         grid, affine, crs = store.layout(output / "probability.zarr")
-        return cls(output, content, grid.shape, (grid.rows.block, grid.cols.block), affine, crs)
+        return cls(output, content, _footprints(output), grid.shape, (grid.rows.block, grid.cols.block), affine, crs)
 
     @property
     def level(self) -> int:
@@ -133,7 +146,7 @@ class Run:
 
     @property
     def scenes(self) -> list[tuple[str, Window]]:
-        """The scenes' files by name without ending, which several folders may share, and their windows in the mosaic."""
+        """The scenes by the names of their files without ending, which may repeat, with their windows in the mosaic."""
         listed = self.content["fingerprint"]["scenes"]
         found = [(Path(name).stem, Window(Span(*at[:2]), Span(*at[2:]))) for name, _, *at in listed]
         return [(name, window.clip(self.shape)) for name, window in found]
@@ -148,7 +161,7 @@ class Run:
 
     def with_mask(self, mask: Path) -> Subject:
         """What the mask covers."""
-        name, raster = mask.stem.removesuffix("_mask"), opened(mask)
+        name, raster = mask.stem.removesuffix("_mask"), _opened(mask)
         window = self._place(mask)
         if raster.shape != window.shape or window.clip(self.shape) != window:
             sizes = " x ".join(map(str, raster.shape)), " x ".join(map(str, window.shape))
@@ -158,7 +171,7 @@ class Run:
 
     def _place(self, mask: Path) -> Window:
         """The pixels of the mosaic that a mask is of."""
-        raster = opened(mask)
+        raster = _opened(mask)
         if raster.crs is None:
             return self._named(mask)
         if not CRS.from_user_input(raster.crs.to_wkt()).equals(CRS.from_wkt(self.crs), ignore_axis_order=True):
@@ -191,11 +204,20 @@ class Run:
             return store.read(path, shifted(part, origin), grid)
 
         def predicted() -> Polygons:
-            footprints = self.output / "footprints.gpkg"
-            return _moved(footprints_in_pixels(footprints, self.affine, self.crs, window), window)
+            return _moved(footprints_in_pixels(self.footprints, self.affine, self.crs, window), window)
 
         metres = metres_per_pixel(self.affine, self.crs, window)
         return Subject(name, city_of(name), window.shape, samples, labels, predicted, true, metres, origin)
+
+
+def _footprints(output: Path) -> Path:
+    """The file of footprints in the folder of a run: the first of the readable formats that it wrote."""
+    files = [output / f"footprints{suffix}" for suffix in READABLE]
+    found = [file for file in files if file.exists()]
+    if not found:
+        cure = "run it again with --set footprints.formats=[gpkg]; the network is not run again"
+        raise InputError(f"{output}: has no footprints as {', '.join(READABLE)}; {cure}")
+    return found[0]
 
 
 def shifted(window: Window, by: tuple[int, int]) -> Window:
@@ -222,14 +244,30 @@ def mask_labels(mask: Path) -> Read:
 
     Not GDAL's own mask: tools that write 0 and 255 tag either as no data, and every pixel of such a file is labelled.
     """
-    raster = opened(mask)
+    raster = _opened(mask)
     unlabelled = _unlabelled(raster)
 
     def labels(window: Window) -> NDArray[np.uint8]:
-        values = raster.read(1, window=raster_window(window))
+        values = _values(raster, window)
         return np.where(values == unlabelled, np.uint8(IGNORE), (values != 0).astype(np.uint8))
 
     return labels
+
+
+def _opened(mask: Path) -> DatasetReader:
+    try:
+        return opened(mask)
+    except RasterioIOError as error:
+        why = "is no GeoTIFF or PNG that can be read" if mask.exists() else "does not exist"
+        raise InputError(f"{mask}: {why}; --truth takes footprints, a mask, or a folder of masks") from error
+
+
+def _values(raster: DatasetReader, window: Window) -> NDArray[np.generic]:
+    try:
+        values: NDArray[np.generic] = raster.read(1, window=raster_window(window))
+    except RasterioIOError as error:
+        raise InputError(f"{raster.name}: its pixels cannot be read ({error}); is the file cut short?") from error
+    return values
 
 
 def _unlabelled(raster: DatasetReader) -> float:
@@ -237,7 +275,7 @@ def _unlabelled(raster: DatasetReader) -> float:
     value = raster.nodata
     height, width = raster.shape
     for window in windows(Window(Span(0, height), Span(0, width))) if value else ():
-        values = raster.read(1, window=raster_window(window))
+        values = _values(raster, window)
         if ((values != 0) & (values != value)).any():
             return float(value)
     return float("nan")

@@ -1,12 +1,20 @@
 """One training on several devices, started by torchrun: who this process is, and the group it belongs to."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import distributed
+
+from pipeline.errors import InputError
+from pipeline.words import counted
+
+
+TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+"""The environment variables by which torchrun tells a process who it is, with what they mean where it was not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +41,38 @@ class Processes:
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """The processes that torchrun started (its environment variables say so), or this one alone."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    """The processes that torchrun started (its environment variables say so), or this one alone.
+
+    Raises:
+        InputError: ``device`` is not there.
+    """
+    index, count, local = (int(os.environ.get(name, least)) for name, least in TORCHRUN.items())
+    processes = Processes(index, count, local)
+    kind = device_of(device, processes).type
     if count == 1:
-        yield Processes()
+        yield processes
         return
-    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
     try:
-        yield Processes(distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
+        yield processes
     finally:
         distributed.destroy_process_group()
 
 
 def device_of(wanted: str, processes: Processes) -> torch.device:
-    """The device that ``wanted`` (auto, cpu, cuda or cuda:N) means for this process."""
-    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+    """The device that ``wanted`` (auto, cpu, cuda or cuda:N) means for this process.
+
+    Raises:
+        InputError: it is another word, or torch sees no such GPU.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", wanted):
+        raise InputError(f"device: {wanted!r} is not a device; use auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cpu" or (wanted == "auto" and not count):
         return torch.device("cpu")
-    return torch.device(wanted if ":" in wanted else f"cuda:{processes.local}")
+    if not count:
+        raise InputError(f"device: {wanted}, but torch sees no GPU; use auto or cpu")
+    device = torch.device(wanted if ":" in wanted else f"cuda:{processes.local}")
+    if device.index >= count:
+        raise InputError(f"device: {device}, but torch sees {counted(count, 'GPU')}, numbered from 0")
+    return device

@@ -125,12 +125,9 @@ def footprints_in_pixels(vectors: Path, affine: Affine, crs: str, window: Window
     """The polygons of a vector file that meet ``window`` of a raster with ``affine`` and ``crs``, in its pixels (x, y).
 
     Raises:
-        InputError: the file does not say what its CRS is.
+        InputError: the file cannot be read, or does not say what its CRS is.
     """
-    layer = str(pyogrio.list_layers(vectors)[0][0])  # a styled GeoPackage has a second one, of styles
-    own = pyogrio.read_info(vectors, layer=layer)["crs"]
-    if not own:
-        raise InputError(f"{vectors}: has no CRS, so that footprints cannot be placed")
+    layer, own = layer_of(vectors)
     to_vectors = Transformer.from_crs(crs, own, always_xy=True)
     rows, cols = window.rows, window.cols
     corners = [affine @ corner for corner in product((cols.start, cols.stop), (rows.start, rows.stop))]
@@ -145,3 +142,22 @@ def footprints_in_pixels(vectors: Path, affine: Affine, crs: str, window: Window
 
     polygons: NDArray[np.object_] = shapely.transform(shapely.from_wkb(found), placed)
     return polygons
+
+
+def layer_of(vectors: Path) -> tuple[str, str]:
+    """Name and CRS of the first layer of a vector file: a styled GeoPackage has a second one, of styles.
+
+    Raises:
+        InputError: the file cannot be read, or does not say what its CRS is.
+    """
+    try:
+        layer = str(pyogrio.list_layers(vectors)[0][0])
+        crs = pyogrio.read_info(vectors, layer=layer)["crs"]
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, IndexError) as error:
+        why = "holds no layer of polygons that GDAL can read" if vectors.exists() else "does not exist"
+        raise InputError(f"{vectors}: {why}; footprints are a GeoPackage, GeoJSON, FlatGeobuf or Shapefile") from error
+    if not crs:
+        raise InputError(
+            f"{vectors}: has no CRS, so that footprints cannot be placed; write one: ogr2ogr -a_srs EPSG:<code>"
+        )
+    return layer, str(crs)

@@ -171,6 +171,48 @@ def test_a_run_against_footprints_in_degrees(output: Path, tmp_path: Path) -> No
     assert objects["turned_degrees"]["median"] == pytest.approx(0, abs=0.5)
 
 
+def test_true_polygons_that_cross_themselves_are_repaired(output: Path, tmp_path: Path) -> None:
+    """A bow tie over the edge of the first scene, as drawn by hand: it cannot be cut as it is."""
+    corners = [AFFINE @ corner for corner in [(20, 60), (60, 100), (60, 60), (20, 100)]]
+    geopandas.GeoSeries([shapely.Polygon(corners)], crs=UTM).to_file(tmp_path / "truth.gpkg")
+    overall = evaluated(output, "--truth", tmp_path / "truth.gpkg")["overall"]
+    assert overall["objects"]["true"] == 4  # its two wings, each a part in both scenes
+
+
+@pytest.mark.parametrize("suffix", ["fgb", "geojson"])
+def test_footprints_of_any_format_that_a_run_wrote(output: Path, tmp_path: Path, suffix: str) -> None:
+    folder = shutil.copytree(output, tmp_path / "run")
+    found = geopandas.read_file(folder / "footprints.gpkg", layer="footprints")
+    (folder / "footprints.gpkg").unlink()
+    found.to_crs("EPSG:4326").to_file(folder / f"footprints.{suffix}")
+    polygons(BOXES).to_file(tmp_path / "truth.gpkg")
+    assert evaluated(folder, "--truth", tmp_path / "truth.gpkg")["overall"]["objects"]["found"] == 3
+
+
+def test_a_run_without_readable_footprints_says_how_to_get_them(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(output, tmp_path / "run")
+    (folder / "footprints.gpkg").rename(folder / "footprints.parquet")
+    assert main([str(folder), "--truth", str(write_mask(tmp_path / "all.tif", mask_of(BOXES)))]) == 2
+    assert "run it again with --set footprints.formats=[gpkg]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"), [("gpu", "device: 'gpu' is not a device"), ("cuda:99", "device: cuda:99, but torch sees")]
+)
+def test_a_device_that_is_not_there_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str, sentence: str
+) -> None:
+    weights, mask = write_weights(tmp_path / "weights.safetensors"), write_mask(tmp_path / "m.tif", mask_of(BOXES))
+    image = write_mask(tmp_path / "a.tif", mask_of(BOXES))
+    with rasterio.open(image, "w", driver="GTiff", height=SIDE, width=SIDE, count=3, dtype="uint8",
+                       crs="EPSG:32633", transform=AFFINE) as file:  # fmt: skip
+        file.write(np.zeros((3, SIDE, SIDE), np.uint8))
+    assert main([str(weights), "--images", str(image), "--truth", str(mask), "--device", device]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_a_mask_of_a_part_of_the_mosaic(output: Path, tmp_path: Path) -> None:
     """Labels cover only some of what was predicted, as in the Banepa mosaic: only that part is scored."""
     mask = write_mask(tmp_path / "block.tif", mask_of(BOXES)[40:120], top=40)
@@ -228,6 +270,11 @@ def test_weights_on_images_with_masks(tmp_path: Path) -> None:
         (["{output}", "--truth", "{tmp}/strange.png"], "has no scene strange; it has town1, town2"),
         (["{output}", "--truth", "{tmp}/below.tif"], "does not fit the 160 x 160 px"),
         (["{output}", "--truth", "{tmp}/empty"], "holds no mask"),
+        (["{output}", "--truth", "{tmp}/lost.tif"], "lost.tif: does not exist; --truth takes"),
+        (["{output}", "--truth", "{tmp}/lost.gpkg"], "lost.gpkg: does not exist; footprints are"),
+        (["{output}", "--truth", "{tmp}/torn.tif"], "torn.tif: is no GeoTIFF or PNG that can be read"),
+        (["{output}", "--truth", "{tmp}/torn.geojson"], "torn.geojson: holds no layer of polygons"),
+        (["{output}", "--truth", "{tmp}/short.tif"], "short.tif: its pixels cannot be read"),
         (["{tmp}/mask.tif", "--truth", "{tmp}/mask.tif"], "mask.tif"),
     ],
 )
@@ -239,5 +286,10 @@ def test_what_does_not_fit_is_refused(
     write_mask(tmp_path / "strange.png", mask_of(BOXES))
     write_mask(tmp_path / "below.tif", mask_of(BOXES), top=50)
     (tmp_path / "empty").mkdir()
+    for name in ("torn.tif", "torn.geojson"):
+        (tmp_path / name).write_bytes(b"II*\0")
+    noise = np.random.default_rng(0).integers(0, 2, (SIDE, SIDE), dtype=np.uint8)
+    whole = write_mask(tmp_path / "short.tif", noise).read_bytes()
+    (tmp_path / "short.tif").write_bytes(whole[: len(whole) // 2])
     assert main([argument.format(output=output, tmp=tmp_path) for argument in arguments]) == 2
     assert sentence in capsys.readouterr().err
