@@ -13,7 +13,7 @@ from typing import Any
 
 from models.weights import Weights, WeightsError, describe
 from pipeline import lease
-from pipeline.errors import InputError, OutputError, PipelineError
+from pipeline.errors import InputError, Interrupted, OutputError, PipelineError
 from pipeline.progress import terminal
 from pipeline.training import checkpoint, curves, datasets, loop
 from pipeline.training.crops import Source
@@ -68,9 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(settings: Training, processes: Processes, teller: Teller) -> None:
     """Find the scenes, build or resume, train, draw what came out."""
-    splits = found(settings, processes)
-    session = Session(settings, processes)
     with stoppable() as stopped, closing(teller):
+        splits = found(settings, processes, stopped)
+        session = Session(settings, processes)
         desk = Desk(settings.output, teller, stopped)
         check_same(settings, desk.checkpoint)
         session.resume(desk.checkpoint)
@@ -105,27 +105,40 @@ def clear(output: Path) -> None:
     shutil.rmtree(output / "tensorboard", ignore_errors=True)
 
 
-def found(settings: Training, processes: Processes) -> list[Split]:
+def found(settings: Training, processes: Processes, stopped: Callable[[], bool]) -> list[Split]:
     """The scenes of every data set; rendered ones are made by the first process while the others wait.
 
     Raises:
         InputError: everything that is wrong with any of them.
+        Interrupted: asked to stop while scenes are rendered.
     """
     if not processes.first:
         processes.wait()
+    try:
+        return _found(settings, stopped)
+    finally:
+        if processes.first:
+            processes.wait()  # even after an error: the others find the same one, and end by themselves
+
+
+def _found(settings: Training, stopped: Callable[[], bool]) -> list[Split]:
+    def heed() -> None:
+        if stopped():
+            raise Interrupted(
+                f"{settings.output}: stopped while scenes were rendered; the same command goes on from there"
+            )
+
     problems: list[str] = []
     splits: list[Split] = []
     for name, data in settings.data.items():
         try:
-            splits.append(datasets.find(name, data, settings.output / ".work"))
+            splits.append(datasets.find(name, data, settings.output / ".work", heed))
         except InputError as error:
             problems += error.problems
     if not problems:
         problems += [f"data: {what}" for what in _lacking(splits)]
     if problems:
         raise InputError(*problems)
-    if processes.first:
-        processes.wait()
     return splits
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from glob import glob
@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 from pipeline.render import World, render
 from pipeline.render.files import Encoding, Place, write_image, write_mask
 from pipeline.render.scene import Window as RenderWindow
-from pipeline.training.scenes import LabelledScene, opened, whole
+from pipeline.training.scenes import LabelledScene, layer_of, opened, whole
 from pipeline.training.settings import DataSet, Held
 from tiling.grid import Span, Window
 
@@ -37,14 +37,16 @@ class Split:
     """What is held out; no pixel of it is in ``training``."""
 
 
-def find(name: str, data: DataSet, work: Path) -> Split:
+def find(name: str, data: DataSet, work: Path, between: Callable[[], None] = lambda: None) -> Split:
     """The scenes of the data set ``name``; rendered ones are made in the folder ``work`` where they are not there yet.
+
+    Rendering takes seconds a place: ``between`` is called before each one, and may end it by raising.
 
     Raises:
         InputError: every file that is missing or cannot be trained on.
     """
-    pairs = _rendered(name, data, work) if data.kind == "rendered" else ON_DISK[data.kind](name, data)
-    problems = [problem for scene, _ in pairs for problem in _problems(scene)]
+    pairs = _rendered(name, data, work, between) if data.kind == "rendered" else ON_DISK[data.kind](name, data)
+    problems = list(dict.fromkeys(problem for scene, _ in pairs for problem in _problems(scene)))
     if not pairs:
         problems = [f"data.{name}: no image found in {data.images or data.folder}"]
     if problems:
@@ -119,10 +121,14 @@ def _listed(path: Path) -> set[str]:
 ON_DISK = {"inria": _inria, "masks": _masks, "footprints": _footprints, "voc": _voc}
 
 
-def _rendered(name: str, data: DataSet, work: Path) -> list[Pair]:
+def _rendered(name: str, data: DataSet, work: Path, between: Callable[[], None]) -> list[Pair]:
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
-    return [(_scene(name, *_place(folder, data, seed)), False) for seed in range(data.scenes)]
+    pairs = []
+    for seed in range(data.scenes):
+        between()
+        pairs.append((_scene(name, *_place(folder, data, seed)), False))
+    return pairs
 
 
 def _place(folder: Path, data: DataSet, seed: int) -> tuple[Path, Path]:
@@ -156,11 +162,23 @@ def _problems(scene: LabelledScene) -> Iterator[str]:
             yield f"{scene.image}: has {image.count} band(s) of {image.dtypes[0]}; training takes RGB of uint8"
         if not scene.labels.exists():
             yield f"{scene.labels}: is missing; it holds the labels of {scene.image.name}"
-        elif scene.form != "footprints" and opened(scene.labels).shape != image.shape:
+        elif scene.form == "footprints":
+            yield from _unplaced(scene)
+        elif opened(scene.labels).shape != image.shape:
             shapes = " x ".join(map(str, opened(scene.labels).shape)), " x ".join(map(str, image.shape))
             yield f"{scene.labels}: is {shapes[0]} px, but its image {scene.image.name} {shapes[1]}"
     except RasterioIOError as error:
         yield f"{error.args[0] if error.args else scene.image}: cannot be read"
+
+
+def _unplaced(scene: LabelledScene) -> Iterator[str]:
+    """Why footprints cannot be placed on an image."""
+    if opened(scene.image).crs is None:
+        yield f"{scene.image}: has no CRS, so that footprints cannot be placed on it; give masks instead"
+    try:
+        layer_of(scene.labels)
+    except InputError as error:
+        yield from error.problems
 
 
 def _split(pairs: Sequence[Pair], held: Held) -> Split:

@@ -12,7 +12,6 @@ from torch import distributed
 from pipeline.errors import InputError
 from pipeline.words import counted
 
-
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 """The environment variables by which torchrun tells a process who it is, with what they mean where it was not used."""
 

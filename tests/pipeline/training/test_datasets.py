@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from places import PIXEL, SIDE, TRANSFORM, place, write_tif
 from pydantic import ValidationError
 from rasterio.features import rasterize
@@ -132,6 +133,19 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 5
     sizes = "96 x 96 px, but its image small.tif 160 x 160"
     assert all(part in text for part in ("1 band(s) of uint8", "lost.tif: is missing", sizes, "cannot be read"))
+
+
+def test_footprints_that_cannot_be_placed_are_told(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.fromarray(place(0).image).save(tmp_path / f"{name}.png")
+    (tmp_path / "torn.geojson").write_text("{")
+    data = DataSet(kind="footprints", images=f"{tmp_path}/*.png", labels=f"{tmp_path}/torn.geojson")
+    with pytest.raises(InputError) as caught:
+        datasets.find("vectors", data, tmp_path)
+    told = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 3
+    assert "b.png: has no CRS" in told
+    assert "torn.geojson: holds no layer" in told
 
 
 def test_a_forked_process_opens_its_own_handles(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from models.predictor import Predictor
 from models.weights import describe
 from pipeline.errors import InputError
 from pipeline.train import main
+from pipeline.training import datasets
 from pipeline.training.processes import Processes
 from pipeline.training.session import Session, build
 from pipeline.training.settings import NetworkChoice, Training
@@ -195,6 +196,30 @@ def test_a_training_starts_from_other_weights(trained: Path, start: str) -> None
     source = checkpoints.load(weights)
     assert torch.equal(network.encoder[0].weight, source.encoder[0].weight)
     assert torch.equal(network.final.weight, source.final.weight) == (start == "checkpoint")
+
+
+def test_a_device_that_is_not_there_is_refused(settings_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(settings_file), "--quiet", *overrides("device=cuda:99")]) == 2
+    assert "device: cuda:99, but torch sees" in capsys.readouterr().err
+
+
+def test_stopped_while_rendering_it_says_so_and_goes_on(
+    settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = "drawn: {kind: rendered, scenes: 3, size: 64}\nnetwork:"
+    settings_file.write_text(settings_file.read_text().replace("\nnetwork:", f"\n  {drawn}", 1))
+    write, made = datasets.write_image, []
+
+    def interrupted(path: Path, *arguments: object) -> None:
+        made.append(path)
+        signal.raise_signal(signal.SIGINT)
+        write(path, *arguments)
+
+    monkeypatch.setattr(datasets, "write_image", interrupted)
+    assert main([str(settings_file), "--quiet"]) == 75
+    assert "stopped while scenes were rendered" in capsys.readouterr().err
+    assert len(made) == 1
+    assert len(list((tmp_path / "out" / ".work").rglob("0000?.tif"))) == 1
 
 
 def test_a_time_budget_is_for_a_single_process(settings_file: Path) -> None:
