@@ -19,6 +19,8 @@ CREATE TABLE layer_styles (
 )
 """
 """QGIS's own table of styles, as it makes it."""
+LACKING = "SELECT feature_count - (SELECT count(*) FROM rtree_footprints_geom_rowid) FROM gpkg_ogr_contents"
+"""How many rows the R-tree lacks."""
 RTREE_BYTES = 64 << 20
 """What GDAL may take to build the R-tree in memory; else a tenth of the machine, growing with the region."""
 
@@ -44,7 +46,18 @@ def write(path: Path, rows: Rows, metadata: Metadata) -> None:
     finally:
         pyogrio.set_gdal_config_options(dict.fromkeys(options))
     with closing(sqlite3.connect(path)) as database, database:
+        _check_index(database)
         _embed_style(database, now)
+
+
+def _check_index(database: sqlite3.Connection) -> None:
+    """Refuse a file whose R-tree lacks rows: GDAL makes it on closing the file, and does not say when it cannot."""
+    try:
+        lacking = database.execute(LACKING).fetchone()
+    except sqlite3.OperationalError:
+        lacking = None
+    if lacking != (0,):
+        raise OSError("its spatial index could not be made; is the disk full?")
 
 
 def _embed_style(database: sqlite3.Connection, now: str) -> None:

@@ -18,6 +18,7 @@ FAILURES = (
     pyogrio.errors.DataLayerError,
     rasterio.errors.RasterioError,
     CPLE_BaseError,  # rasterio.shutil.copy lets GDAL's own errors through
+    SystemError,  # rasterio's, where GDAL gives no reason
     sqlite3.Error,
 )
 

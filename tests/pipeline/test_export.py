@@ -156,9 +156,20 @@ def test_geojson_is_rfc_7946(files):
         assert shapely.is_ccw(shapely.LinearRing(rings[0]))
         assert not any(shapely.is_ccw(shapely.LinearRing(ring)) for ring in rings[1:])
         for longitude, latitude in rings[0]:
-            assert round(longitude, 7) == longitude
-            assert round(latitude, 7) == latitude
+            assert round(longitude, 9) == longitude
+            assert round(latitude, 9) == latitude
             assert 85 < longitude < 87
+
+
+def test_geojson_leaves_a_polygon_with_a_narrow_neck_in_one_piece(tmp_path):
+    west, south = 350_000, 3_060_000
+    parts = (0, 0, 10, 10), (10, 5, 12, 5.004), (12, 0, 20, 10)  # m
+    neck = shapely.union_all([shapely.box(west + a, south + b, west + c, south + d) for a, b, c, d in parts])
+    (batch,) = batches(1)
+    batch = batch.set_column(SCHEMA.get_field_index("geometry"), SCHEMA.field("geometry"), pa.array([neck.wkb]))
+    path = export.export([batch], tmp_path, ["geojson"], ABOUT)["geojson"]
+    (feature,) = json.loads(path.read_text())["features"]
+    assert feature["geometry"]["type"] == "Polygon"
 
 
 @pytest.mark.parametrize("mark", ["-wal", "-shm"])
@@ -215,8 +226,8 @@ def largest_file(size):
 def test_a_full_disk_is_told_and_no_part_of_a_file_is_left(tmp_path, name):
     whole = write(name, tmp_path)
     content = whole.read_bytes()
-    for share in (0, 0.2, 0.5, 0.8, 0.99):
-        with largest_file(int(len(content) * share)), pytest.raises(OSError, match="cannot be written") as told:
+    for size in (*(int(len(content) * share) for share in (0, 0.2, 0.5, 0.8, 0.9, 0.99)), len(content) - 1):
+        with largest_file(size), pytest.raises(OSError, match="cannot be written") as told:
             write(name, tmp_path)
         assert str(told.value).startswith(f"{whole}: ")
         assert len(str(told.value).replace(str(tmp_path), "")) < 200
