@@ -50,11 +50,11 @@ def focal_dice(logits: Tensor, labels: Tensor, weight: float = 0.5, focus: float
 
 
 def _labelled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (P, C) fp32 of the P labelled pixels and their targets (P, C): one hot, or 0 and 1 for one channel."""
+    """Scores (P, C) fp32 of the P labelled pixels and their targets (P, C): one hot; for one channel 1 is any building."""
     known = labels != IGNORE
     scores = logits.movedim(1, -1)[known].float()
     indices = labels[known].long()
-    targets = indices[:, None] if scores.shape[1] == 1 else functional.one_hot(indices, scores.shape[1])
+    targets = indices[:, None] > 0 if scores.shape[1] == 1 else functional.one_hot(indices, scores.shape[1])
     return scores, targets.float()
 
 

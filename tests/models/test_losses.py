@@ -117,6 +117,14 @@ def test_extremes_stay_finite(loss, label: int) -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+def test_one_channel_takes_every_class_but_the_first_for_building(loss) -> None:
+    logits, labels = case(7, 1)
+    kinds = torch.where((labels == 1) & (torch.rand(labels.shape) < 0.5), 7, labels)
+    assert (kinds == 7).any()
+    assert loss(logits, kinds) == loss(logits, labels)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_half_precision_logits_are_computed_in_fp32(loss) -> None:
     logits, labels = case(5, 1)
     rounded = logits.bfloat16()
