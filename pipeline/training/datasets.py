@@ -1,8 +1,9 @@
 """Data sets on disk as labelled scenes: every layout that train.yaml knows, checked before anything is trained."""
 
+import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from glob import glob
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from rasterio.errors import RasterioIOError
 
+from models.metrics import IGNORE
 from pipeline.durable import replace as replaced
 from pipeline.errors import InputError
 from pipeline.render import World, render
@@ -24,6 +26,8 @@ from tiling.grid import Span, Window
 IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 INRIA_HELD = range(1, 6)
 # ^ the contest's own recommendation: the first five scenes of each city validate
+RENDERER = 1
+# ^ to be counted up when ``pipeline.render`` draws other places from equal seeds: what older ones left is not reused
 RENDERED_AT = Place("EPSG:32633", 500_000, 5_500_000)
 
 
@@ -122,13 +126,19 @@ ON_DISK = {"inria": _inria, "masks": _masks, "footprints": _footprints, "voc": _
 
 
 def _rendered(name: str, data: DataSet, work: Path, between: Callable[[], None]) -> list[Pair]:
-    folder = work / name
+    folder = work / f"{name}-{_recipe(data)}"
     folder.mkdir(parents=True, exist_ok=True)
     pairs = []
     for seed in range(data.scenes):
         between()
         pairs.append((_scene(name, *_place(folder, data, seed)), False))
     return pairs
+
+
+def _recipe(data: DataSet) -> str:
+    """A name for what determines rendered places besides their seeds: other settings are never taken for these."""
+    recipe = RENDERER, data.style, data.size, data.resolution
+    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:8]
 
 
 def _place(folder: Path, data: DataSet, seed: int) -> tuple[Path, Path]:
@@ -164,11 +174,24 @@ def _problems(scene: LabelledScene) -> Iterator[str]:
             yield f"{scene.labels}: is missing; it holds the labels of {scene.image.name}"
         elif scene.form == "footprints":
             yield from _unplaced(scene)
+        elif scene.form == "classes" and (opened(scene.labels).count, opened(scene.labels).dtypes[0]) != (1, "uint8"):
+            bands = f"{opened(scene.labels).count} band(s) of {opened(scene.labels).dtypes[0]}"
+            yield f"{scene.labels}: has {bands}; class indices are one band of uint8, not the colours of a palette"
         elif opened(scene.labels).shape != image.shape:
             shapes = " x ".join(map(str, opened(scene.labels).shape)), " x ".join(map(str, image.shape))
             yield f"{scene.labels}: is {shapes[0]} px, but its image {scene.image.name} {shapes[1]}"
     except RasterioIOError as error:
         yield f"{error.args[0] if error.args else scene.image}: cannot be read"
+
+
+def unknown_classes(scenes: Iterable[LabelledScene], classes: int) -> Iterator[str]:
+    """The masks with class indices that a network of so many classes does not have, as sentences; reads each once."""
+    for path in dict.fromkeys(scene.labels for scene in scenes if scene.form == "classes" and classes > 1):
+        values = opened(path).read(1)
+        largest = int(values.max(where=values != IGNORE, initial=0))
+        if largest >= classes:
+            cure = f"set network.options.num_classes to {largest + 1} or more"
+            yield f"{path}: has class {largest}, but the network {classes} classes, counted from 0; {cure}"
 
 
 def _unplaced(scene: LabelledScene) -> Iterator[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
-from places import PIXEL, SIDE, TRANSFORM, place, write_tif
+from places import PIXEL, SIDE, TRANSFORM, place, write_tif, write_voc
 from pydantic import ValidationError
 from rasterio.features import rasterize
 
@@ -101,6 +101,21 @@ def test_rendered_scenes_are_made_once_and_again_the_same(tmp_path: Path) -> Non
     first.training[0].image.unlink()
     datasets.find("drawn", data, tmp_path)
     assert [scene.image.read_bytes() for scene in again.training] == images
+
+
+def test_rendered_scenes_of_other_settings_are_not_reused(tmp_path: Path) -> None:
+    sizes = (64, 96, 64)
+    found = [datasets.find("drawn", DataSet(kind="rendered", scenes=1, size=size), tmp_path) for size in sizes]
+    assert [split.training[0].part.shape for split in found] == [(size, size) for size in sizes]
+    assert found[0] == found[2]
+
+
+def test_class_masks_in_colours_are_refused(tmp_path: Path) -> None:
+    write_voc(tmp_path)
+    mask = tmp_path / "SegmentationClass" / "p1.png"
+    Image.open(mask).convert("RGB").save(mask)
+    with pytest.raises(InputError, match=r"p1\.png: has 3 band\(s\) of uint8; class indices are one band"):
+        datasets.find("voc", DataSet(kind="voc", folder=str(tmp_path)), tmp_path)
 
 
 def test_no_data_carries_no_label(tmp_path: Path) -> None:
