@@ -48,16 +48,24 @@ def load(path: Path, networks: Mapping[str, nn.Module], optimizer: Optimizer) ->
     """Fill networks and optimizer with what ``save`` wrote for the same ones."""
     own = {part: tensors(network) for part, network in networks.items()}
     parameters = dict(next(iter(networks.values())).named_parameters())
+    fused = {id(each) for group in optimizer.param_groups for each in group["params"] if group.get("fused")}
     with safe_open(path, "pt") as file:
         for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
             part, _, name = key.partition(":")
             if part in own:
                 own[part][name].copy_(file.get_tensor(key))
             else:
-                state = optimizer.state[parameters[name]]
-                state[part.removeprefix("optimizer.")] = _like(parameters[name], file.get_tensor(key))
+                entry, parameter = part.removeprefix("optimizer."), parameters[name]
+                value = like(parameter, file.get_tensor(key), fused=id(parameter) in fused)
+                optimizer.state[parameter][entry] = value
 
 
-def _like(parameter: Tensor, value: Tensor) -> Tensor:
-    """An entry of the optimizer's state where its parameter lies, in its layout; step counters stay as they are."""
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+def like(parameter: Tensor, value: Tensor, *, fused: bool) -> Tensor:
+    """An entry of the optimizer's state where its parameter lies, in its layout.
+
+    Step counters stay on the CPU, unless the optimizer is fused and counts on the device (as ``load_state_dict`` of
+    ``torch.optim.Optimizer`` has it).
+    """
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter).copy_(value)
+    return value.to(parameter.device) if fused else value
