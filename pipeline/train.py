@@ -20,6 +20,7 @@ from pipeline.training.crops import Source
 from pipeline.training.datasets import Split
 from pipeline.training.loop import Desk
 from pipeline.training.processes import Processes, joined
+from pipeline.training.scenes import LabelledScene
 from pipeline.training.session import Session
 from pipeline.training.settings import Training
 from pipeline.training.teller import Teller
@@ -72,7 +73,7 @@ def train(settings: Training, processes: Processes, teller: Teller) -> None:
         splits = found(settings, processes, stopped)
         session = Session(settings, processes)
         desk = Desk(settings.output, teller, stopped)
-        check_same(settings, desk.checkpoint)
+        check_same(settings, desk.checkpoint, processes.count)
         session.resume(desk.checkpoint)
         pairs = zip(settings.data.values(), splits, strict=True)
         sources = [Source(data.share, split.training) for data, split in pairs if split.training]
@@ -137,9 +138,14 @@ def _found(settings: Training, stopped: Callable[[], bool]) -> list[Split]:
             problems += error.problems
     if not problems:
         problems += [f"data: {what}" for what in _lacking(splits)]
+        problems += datasets.unknown_classes(_scenes(splits), settings.network.classes)
     if problems:
         raise InputError(*problems)
     return splits
+
+
+def _scenes(splits: Sequence[Split]) -> Iterator[LabelledScene]:
+    return (scene for split in splits for scene in (*split.training, *split.validation))
 
 
 def _lacking(splits: Sequence[Split]) -> list[str]:
@@ -148,15 +154,20 @@ def _lacking(splits: Sequence[Split]) -> list[str]:
     return ["nothing is left to train on"] * (not train) + ["nothing is held out to validate on"] * (not held)
 
 
-def check_same(settings: Training, path: Path) -> None:
-    """A checkpoint is gone on from only with the settings that it was begun with.
+def check_same(settings: Training, path: Path, processes: int) -> None:
+    """A checkpoint is gone on from only with the settings, and by as many processes, as it was begun with.
 
     Raises:
         OutputError: they differ; it says in what.
     """
     if not path.exists():
         return
-    texts = checkpoint.facts(path)["settings"], settings.model_dump_json()
+    facts = checkpoint.facts(path)
+    count = int(facts.get("processes", processes))
+    if count != processes:  # they share the samples out by their number: others would be drawn, in other batches
+        began = f"was begun by {count} process(es), not {processes}"
+        raise OutputError(f"{settings.output}: {began}; start as many, or --overwrite starts anew")
+    texts = facts["settings"], settings.model_dump_json()
     before, after = (flat(json.loads(text)) for text in texts)
     changed = [key for key in sorted(before | after) if before.get(key) != after.get(key) and key not in FREE]
     if changed:

@@ -60,7 +60,8 @@ class Board:
     def add(self, entry: dict[str, Any]) -> None:
         """One validation."""
         for name in ("loss", "rate", "mean", "threshold"):
-            self.writer.add_scalar(name, entry[name], entry["step"])
+            if entry[name] is not None:
+                self.writer.add_scalar(name, entry[name], entry["step"])
         for source, value in entry["iou"].items():
             self.writer.add_scalar(f"iou/{source}", value, entry["step"])
         self.writer.flush()

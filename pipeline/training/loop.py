@@ -50,6 +50,7 @@ def run(session: Session, sources: Sequence[Source], held: Sequence[LabelledScen
 
     Raises:
         Interrupted: asked to stop; the checkpoint is written.
+        PipelineError: the training diverged; the checkpoint before it is kept.
     """
     first = session.processes.first
     scenes = [centred(scene, session.settings.validation_crop) for scene in held]
@@ -57,6 +58,7 @@ def run(session: Session, sources: Sequence[Source], held: Sequence[LabelledScen
     batches = stream(session, sources)
     while not session.finished:
         _epoch(session, batches, desk)
+        session.check_finite()
         if board:
             scores = validate(session.judged, scenes, session.dtype)
             board.add(_noted(session, scores))
@@ -101,13 +103,19 @@ def _epoch(session: Session, batches: Iterator[Batch], desk: Desk) -> None:
             return
         if desk.stopped():
             _stop(session, desk)
-        if session.state.step % recipe.save_every == 0 and session.processes.first:
-            session.save(desk.checkpoint)
+        if session.state.step % recipe.save_every == 0:
+            _save(session, desk)
+
+
+def _save(session: Session, desk: Desk) -> None:
+    """Write the checkpoint, once for all processes; all refuse weights that are not finite."""
+    session.check_finite()
+    if session.processes.first:
+        session.save(desk.checkpoint)
 
 
 def _stop(session: Session, desk: Desk) -> None:
-    if session.processes.first:
-        session.save(desk.checkpoint)
+    _save(session, desk)
     raise Interrupted(f"{desk.output}: stopped after step {session.state.step}; the same command goes on from there")
 
 
@@ -116,7 +124,7 @@ def _noted(session: Session, scores: Scores) -> dict[str, object]:
     entry: dict[str, object] = {
         "step": session.state.step,
         "seconds": round(session.pace.seconds, 1),
-        "loss": float(np.mean(session.state.losses)),
+        "loss": float(np.mean(session.state.losses)) if session.state.losses else None,  # fp16 left all steps out
         "rate": session.pace.rate(session.state.step),
         "iou": scores.ious,
         "mean": scores.mean,

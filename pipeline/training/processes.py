@@ -2,18 +2,23 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from pipeline.errors import InputError
 from pipeline.words import counted
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 """The environment variables by which torchrun tells a process who it is, with what they mean where it was not used."""
+
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for each other: while the first renders or validates, torch's half hour would be too short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,20 @@ class Processes:
         if self.count > 1:
             distributed.barrier()
 
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of all processes' values, so that all decide alike."""
+        if self.count > 1:
+            distributed.all_reduce(value)
+        return value / self.count
+
+    @torch.no_grad()
+    def agree(self, tensors: Iterable[Tensor]) -> None:
+        """Give all processes the first one's values."""
+        for value in tensors if self.count > 1 else ():
+            sent = value.contiguous()  # channels-last tensors do not travel as they are
+            distributed.broadcast(sent, 0)
+            value.copy_(sent)
+
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
@@ -47,11 +66,13 @@ def joined(device: str) -> Iterator[Processes]:
     """
     index, count, local = (int(os.environ.get(name, least)) for name, least in TORCHRUN.items())
     processes = Processes(index, count, local)
-    kind = device_of(device, processes).type
+    own = device_of(device, processes)
     if count == 1:
         yield processes
         return
-    distributed.init_process_group("nccl" if kind == "cuda" else "gloo")
+    if own.type == "cuda":
+        torch.cuda.set_device(own)  # else NCCL's barriers all meet on the first GPU
+    distributed.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield processes
     finally:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,16 @@ from models.fitting import fitted
 from models.folding import fold, settle, with_batch_norm
 from models.freezing import freeze_encoder
 from models.predictor import PRECISIONS
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
 from pipeline.training import checkpoint
 from pipeline.training.muon import Muon, groups_of
 from pipeline.training.pace import Pace
 from pipeline.training.processes import Processes, device_of
 from pipeline.training.settings import LossChoice, NetworkChoice, Recipe, Training
 from pipeline.training.validation import normalised
+
+OVERFLOWS_MAX = 100
+"""Steps in a row that fp16 may leave out: its scale of 2¹⁶ has been halved to nothing long before."""
 
 
 @dataclass(slots=True)
@@ -111,6 +115,7 @@ class Session:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.loss = loss_of(settings.loss)
         self.pace, self.state = Pace(settings.recipe), State()
+        self.overflows = self.saved = 0
         self.parallel = self._parallel()
 
     def _parallel(self) -> nn.Module:
@@ -136,7 +141,11 @@ class Session:
         return fold(network) if self.settings.network.batch_norm else network
 
     def step(self, images: Tensor, labels: Tensor) -> None:
-        """One step on (N, 3, H, W) RGB 0..1 and (N, H, W) labels; its loss is the last of ``state.losses``."""
+        """One step on (N, 3, H, W) RGB 0..1 and (N, H, W) labels; its loss is the last of ``state.losses``.
+
+        Raises:
+            PipelineError: the loss is not finite; the weights are those of the step before.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self.pace.rate(self.state.step)
         images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
@@ -148,17 +157,46 @@ class Session:
         loss = self.loss(logits, labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._note(float(self.processes.mean(loss.detach())))
         self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.state.step += 1
-        self.state.losses.append(float(loss.detach()))
         self._follow()
+
+    def _note(self, loss: float) -> None:
+        """Remember the loss of the step in hand; one that is not finite ends the training before the weights move.
+
+        But for fp16, whose scaler leaves out steps that overflow, and halves its scale until they fit.
+        """
+        if math.isfinite(loss):
+            self.state.losses.append(loss)
+            self.overflows = 0
+            return
+        self.overflows += 1
+        if not self.scaler.is_enabled() or self.overflows >= OVERFLOWS_MAX:
+            raise self._diverged("loss", self.state.step + 1)
+
+    def check_finite(self) -> None:
+        """Refuse to go on with weights that are not finite, before anything is made or saved of them.
+
+        Raises:
+            PipelineError: some are; it says what to change.
+        """
+        parts = [value for part in self._parts().values() for value in checkpoint.tensors(part).values()]
+        if not all(bool(value.isfinite().all()) for value in parts):
+            raise self._diverged("network", self.state.step)
+
+    def _diverged(self, what: str, step: int) -> PipelineError:
+        kept = f"the checkpoint of step {self.saved} is kept" if self.saved else "no checkpoint was written yet"
+        told = f"step {step}: the {what} is not finite; lower recipe.rate or set recipe.clip; {kept}"
+        return PipelineError(f"{self.settings.output}: {told}")
 
     def _settle(self, images: Tensor) -> None:
         """Trained weights go on from where they were when their batch norm was folded."""
         for network in self._parts().values():
             settle(network, normalised(images))
+            self.processes.agree(checkpoint.tensors(network).values())  # each has settled on images of its own
 
     def _clip(self) -> None:
         if self.settings.recipe.clip:
@@ -183,7 +221,8 @@ class Session:
         """Write all of it to ``path``."""
         self.state.seconds, self.state.scale = self.pace.seconds, self.scaler.state_dict()
         facts = {"state": json.dumps(asdict(self.state)), "settings": self.settings.model_dump_json()}
-        checkpoint.save(path, self._parts(), self.optimizer, facts)
+        checkpoint.save(path, self._parts(), self.optimizer, {**facts, "processes": str(self.processes.count)})
+        self.saved = self.state.step
 
     def resume(self, path: Path) -> None:
         """Go on from what ``save`` wrote, if it is there; in any case the clock starts."""
@@ -192,4 +231,5 @@ class Session:
             checkpoint.load(path, self._parts(), self.optimizer)
             if self.state.scale:
                 self.scaler.load_state_dict(self.state.scale)
+            self.saved = self.state.step
         self.pace.start(self.state.seconds)

@@ -27,8 +27,8 @@ class Teller:
 
     def stepped(self, session: Session, pixels: int) -> None:
         """A step on so many pixels ended."""
-        loss = session.state.losses[-1]
-        self.loss = loss if self.loss is None else MEMORY * self.loss + (1 - MEMORY) * loss
+        for loss in session.state.losses[-1:]:  # none while fp16 looks for its scale
+            self.loss = loss if self.loss is None else MEMORY * self.loss + (1 - MEMORY) * loss
         self.pixels += pixels
         if self.console.is_terminal:
             self._show(session)
@@ -40,7 +40,8 @@ class Teller:
         speed = self.pixels / 1e6 / max(time.monotonic() - self.told, 1e-9)
         rate = session.pace.rate(session.state.step)
         done = session.pace.progress(session.state.step)
-        return f"{done:.1%}  loss {self.loss:.4f}  rate {rate:.2e}  {speed:.3f} Mpx/s"
+        loss = "–" if self.loss is None else f"{self.loss:.4f}"
+        return f"{done:.1%}  loss {loss}  rate {rate:.2e}  {speed:.3f} Mpx/s"
 
     def _show(self, session: Session) -> None:
         if self.bar is None:

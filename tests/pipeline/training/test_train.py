@@ -1,8 +1,10 @@
 """Whole trainings in small: the paper's config on a miniature of the Inria layout, kills, several processes."""
 
 import json
+import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,9 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from models import checkpoints
 from models.predictor import Predictor
 from models.weights import describe
-from pipeline.errors import InputError
-from pipeline.train import main
-from pipeline.training import datasets
+from pipeline.errors import InputError, OutputError, PipelineError
+from pipeline.train import check_same, main
+from pipeline.training import checkpoint, datasets
 from pipeline.training.processes import Processes
 from pipeline.training.session import Session, build
 from pipeline.training.settings import NetworkChoice, Training
@@ -220,6 +222,106 @@ def test_stopped_while_rendering_it_says_so_and_goes_on(
     assert "stopped while scenes were rendered" in capsys.readouterr().err
     assert len(made) == 1
     assert len(list((tmp_path / "out" / ".work").rglob("0000?.tif"))) == 1
+
+
+def test_a_training_that_diverges_keeps_its_last_checkpoint(
+    settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Session.step
+
+    def poisoned(session: Session, images: torch.Tensor, labels: torch.Tensor) -> None:
+        step(session, images * (math.nan if session.state.step == 3 else 1), labels)
+
+    monkeypatch.setattr(Session, "step", poisoned)
+    assert main([str(settings_file), "--quiet"]) == 1
+    told = "step 4: the loss is not finite; lower recipe.rate or set recipe.clip; the checkpoint of step 2 is kept"
+    assert told in capsys.readouterr().err
+    kept = tmp_path / "out" / ".work" / "checkpoint.safetensors"
+    assert json.loads(checkpoint.facts(kept)["state"])["step"] == 2
+    assert all(value.isfinite().all() for value in load_file(kept).values())
+
+
+def test_weights_that_are_not_finite_are_not_saved(settings_file: Path) -> None:
+    """The gradient may overflow where the loss does not."""
+    session = Session(load_model(settings_file, [], Training), Processes())
+    session.check_finite()
+    next(session.network.parameters()).data.fill_(math.inf)
+    with pytest.raises(PipelineError, match="the network is not finite; .*no checkpoint was written yet"):
+        session.check_finite()
+
+
+def test_fp16_may_leave_out_steps_but_not_a_hundred_in_a_row(settings_file: Path) -> None:
+    session = Session(load_model(settings_file, ["recipe.precision=fp16"], Training), Processes())
+    for loss in [0.5, *[math.nan] * 99, 0.7, *[math.inf] * 99]:
+        session._note(loss)
+    assert session.state.losses == [0.5, 0.7]
+    with pytest.raises(PipelineError, match="the loss is not finite"):
+        session._note(math.nan)
+
+
+def test_classes_that_the_network_does_not_have_are_told(
+    root: Path, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = settings_file.read_text().replace("kind: inria, folder", "kind: voc, folder").replace("/inria}", "/voc}")
+    settings_file.write_text(text)
+    assert main([str(settings_file), "--quiet", *overrides("network.options.num_classes=2")]) == 2
+    told = capsys.readouterr().err
+    assert "p0.png: has class 2, but the network 2 classes" in told
+    assert "set network.options.num_classes to 3 or more" in told
+
+
+def test_a_fused_optimizers_counters_come_back_to_its_device() -> None:
+    parameter, count = torch.empty(3, 2, device="meta"), torch.tensor(5.0)
+    assert checkpoint.like(parameter, count, fused=True).device.type == "meta"
+    assert checkpoint.like(parameter, count, fused=False).device.type == "cpu"
+    assert checkpoint.like(parameter, torch.zeros(3, 2), fused=False).device.type == "meta"
+
+
+def test_another_number_of_processes_does_not_resume(trained: Path) -> None:
+    settings = load_model(trained.parent / "train.yaml", [], Training)
+    path = trained / ".work" / "checkpoint.safetensors"
+    check_same(settings, path, 1)
+    with pytest.raises(OutputError, match="was begun by 1 process"):
+        check_same(settings, path, 2)
+
+
+SETTLING = """
+import sys, torch
+from pathlib import Path
+from pipeline.training import checkpoint
+from pipeline.training.processes import joined
+from pipeline.training.session import Session
+from pipeline.training.settings import Training
+from pipeline.yamlmodel import load_model
+with joined("cpu") as processes:
+    session = Session(load_model(Path(sys.argv[1]), sys.argv[2:], Training), processes)
+    session.pace.start(0)
+    torch.manual_seed(processes.index)
+    session.step(torch.rand(2, 3, 32, 32), torch.randint(2, (2, 32, 32), dtype=torch.uint8))
+    ends = [float(value.detach().double().sum()) for part in session._parts().values()
+            for name, value in checkpoint.tensors(part).items() if "running" not in name]
+    Path(f"{processes.index}.txt").write_text(repr(ends))
+"""
+"""One step of a process on images of its own; leaves the sums of its tensors, but for its own batches' statistics."""
+
+
+@pytest.mark.slow
+def test_processes_settle_folded_weights_alike(trained: Path, settings_file: Path, tmp_path: Path) -> None:
+    changed = ["network.start=checkpoint", f"network.weights={trained / 'weights.safetensors'}"]
+    command = [sys.executable, "-c", SETTLING, str(settings_file), *changed]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    path = {"PYTHONPATH": str(CONFIGS.parent)}
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **shared, **path, "RANK": str(n)}) for n in (0, 1)
+    ]
+    assert [process.wait() for process in both] == [0, 0]
+    assert (tmp_path / "0.txt").read_text() == (tmp_path / "1.txt").read_text()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_a_time_budget_is_for_a_single_process(settings_file: Path) -> None:
