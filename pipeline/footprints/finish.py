@@ -146,7 +146,7 @@ def _divide(buildings: Buildings, read: Read | None, frame: Frame, shaping: Shap
 
 def _rows(buildings: Buildings, polygons: Polygons, frame: Frame, least: float) -> pa.RecordBatch:
     """The rows of footprints of at least ``least`` m², by their first samples."""
-    placed = frame.place(polygons)
+    placed = np.asarray(shapely.orient_polygons(frame.place(polygons)))  # which way round is chance with parts
     areas, perimeters = frame.measure(placed)
     order = np.lexsort((buildings.col, buildings.row))
     kept = order[areas[order] >= least]

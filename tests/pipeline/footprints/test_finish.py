@@ -97,6 +97,20 @@ def test_footprints_are_valid_and_never_overlap(options, seed, tmp_path):
     assert shapely.area(shared).sum() < 1e-6
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"simplify": 0, "split": True}, {"split": True}, {"split": True, "square": True}]
+)
+def test_exteriors_run_counterclockwise_and_courtyards_clockwise(options, tmp_path):
+    """What the GeoParquet file says of them."""
+    samples = box((10, 60), (10, 60))
+    samples[20:30, 20:30] = 0
+    samples[10:60, 39:41] = 130
+    found = polygons(finished(samples, (120, 120), Shaping(127, **options), tmp_path))
+    assert len(found) == 1 + ("split" in options)
+    assert shapely.is_ccw(shapely.get_exterior_ring(found)).all()
+    assert not any(shapely.is_ccw(ring) for polygon in found for ring in polygon.interiors)
+
+
 def test_a_huge_network_of_streets_keeps_its_contour_and_its_neighbours_keep_off(tmp_path, monkeypatch):
     samples = crowd((198, 198), 7)
     for module in (finish.forms, weld):
