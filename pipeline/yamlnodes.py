@@ -216,15 +216,30 @@ def _override(document: Document, setting: str, base: Path) -> None:
     value = parse(text, f"--set {setting}", base)
     if value.problems:
         raise InputError(*value.problems)
+    section = _section(document, path[:-1])
+    if section is None:
+        raise InputError(f"--set {setting}: {dotted(path[:-1]) or 'the file'} is not a section")
+    section[path[-1]] = value.root
+    _set_places(document, path, value)
+
+
+def _section(document: Document, path: tuple[str, ...]) -> dict[str, Any] | None:
+    """The section at ``path``, made where there is none; None: something else is there."""
     target = document.root
-    for depth, part in enumerate(path[:-1], start=1):
+    for depth, part in enumerate(path, start=1):
         if not isinstance(target, dict):
-            break
+            return None
         if target.get(part) is None:
             target[part] = {}
-            document.values[path[:depth]] = Place("--set")
+            document.keys[path[:depth]] = document.values[path[:depth]] = Place("--set")
         target = target[part]
-    if not isinstance(target, dict):
-        raise InputError(f"--set {setting}: {dotted(path[:-1])} is not a section")
-    target[path[-1]] = value.root
-    document.keys[path] = document.values[path] = Place("--set")
+    return target if isinstance(target, dict) else None
+
+
+def _set_places(document: Document, path: tuple[str, ...], value: Document) -> None:
+    """Everything below ``path`` was set, and nothing of what the file has there is left."""
+    for places in (document.keys, document.values):
+        for old in [key for key in places if key[: len(path)] == path]:
+            del places[old]
+    document.keys |= {(*path, *key): Place("--set") for key in [(), *value.keys]}
+    document.values |= {(*path, *key): Place("--set") for key in value.values}
