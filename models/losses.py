@@ -50,7 +50,7 @@ def focal_dice(logits: Tensor, labels: Tensor, weight: float = 0.5, focus: float
 
 
 def _labelled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (P, C) fp32 of the P labelled pixels and their targets (P, C): one hot; for one channel 1 is any building."""
+    """Scores (P, C) fp32 of the P labelled pixels and their targets (P, C): one hot; of one channel 1, any building."""
     known = labels != IGNORE
     scores = logits.movedim(1, -1)[known].float()
     indices = labels[known].long()

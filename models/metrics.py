@@ -166,9 +166,16 @@ class Classes:
         return Classes(self.counts + other.counts)
 
     def ious(self) -> NDArray[np.float64]:
-        """(C,) IoU of each class; 1 for a class that neither occurs nor was predicted."""
+        """(C,) IoU of each class; NaN for a class that neither occurs nor was predicted."""
         hits = np.diag(self.counts)
-        return _shares(hits, self.counts.sum(0) + self.counts.sum(1) - hits)
+        unions = self.counts.sum(0) + self.counts.sum(1) - hits
+        return np.where(unions > 0, _shares(hits, unions), np.nan)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU of the classes that occur or were predicted: others are no success; 1 of none."""
+        ious = self.ious()
+        return float(np.nanmean(ious)) if self.counts.any() else 1.0
 
 
 def boundary(mask: Mask, width: int) -> Mask:

@@ -28,7 +28,7 @@ from tiling.grid import Window
 
 EXAMPLES = """examples:
   python -m pipeline.evaluate out/banepa --truth banepa_footprints.geojson
-  python -m pipeline.evaluate out/inria --truth AerialImageDataset/train/gt
+  python -m pipeline.evaluate out/inria/austin --truth out/inria/austin-masks
   python -m pipeline.evaluate weights.safetensors --images 'val/*.tif' --truth val/masks --suffix _mask
   python -m pipeline.evaluate weights.safetensors --held-out configs/train-inria-ternausnet11.yaml
 """

@@ -32,7 +32,12 @@ EXAMPLES = """examples:
   torchrun --nproc-per-node 8 -m pipeline.train train.yaml
 """
 MADE = (".work/checkpoint.safetensors", "weights.safetensors", "history.json", "curves.png", "reliability.png")
-FREE = ("output", "device", "recipe.workers", "recipe.save_every", "recipe.epochs", "recipe.minutes")
+FREE = (
+    "output",
+    "device",
+    "network.download",
+    *(f"recipe.{key}" for key in ("workers", "save_every", "epochs", "minutes")),
+)
 # ^ keys that a resumed run may change
 
 
@@ -93,10 +98,18 @@ def kept(output: Path, processes: Processes, *, overwrite: bool) -> Iterator[Non
     work = output / ".work"
     work.mkdir(parents=True, exist_ok=True)
     with lease.hold(work / "lease"):
+        sweep(output)
         if overwrite:
             clear(output)
         processes.wait()
         yield
+
+
+def sweep(output: Path) -> None:
+    """Remove the halves of files that a killed training was writing; whoever calls holds the lease."""
+    halves = [half for name in MADE for half in (output / name).parent.glob(f".{Path(name).name}.*.partial*")]
+    for half in [*halves, *(output / ".work").glob("*/.*.partial*")]:
+        half.unlink(missing_ok=True)
 
 
 def clear(output: Path) -> None:

@@ -18,7 +18,7 @@ TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 
 PATIENCE = timedelta(days=1)
-"""How long processes wait for each other: while the first renders or validates, torch's half hour would be too short."""
+"""How long processes wait for each other: while the first renders or validates, torch's half hour may be too short."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def burn(tree: shapely.STRtree, window: Window) -> Labels:
     return burnt
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=1024)  # crops come from all images in turn: with fewer trees than images nearly each is built anew
 def _footprints(image: Path, vectors: Path) -> shapely.STRtree:
     raster = opened(image)
     if raster.crs is None:

@@ -201,6 +201,14 @@ class Training(Section):
     """auto, cpu, cuda or cuda:N."""
 
     @model_validator(mode="after")
+    def _targets_stay_apart(self) -> "Training":
+        classes = max(self.network.classes, 2)
+        if self.loss.smoothing * classes >= 1:
+            rule = f"must be below {1 / classes:.3g} for {classes} classes, or the true one is wanted least"
+            raise at("loss", f"smoothing {self.loss.smoothing} {rule}")
+        return self
+
+    @model_validator(mode="after")
     def _on_stride(self) -> "Training":
         stride = CATALOGUE[self.network.name].stride
         wrong = [side for side in self.recipe.crop if side % stride or side < stride]

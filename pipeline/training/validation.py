@@ -36,9 +36,9 @@ class Scores:
 
     @property
     def ious(self) -> dict[str, float]:
-        """IoU of each source: of buildings at the best level, or the mean over the classes."""
+        """IoU of each source: of buildings at the best level, or the mean over the classes that occur."""
         if self.classes:
-            return {source: float(counts.ious().mean()) for source, counts in self.classes.items()}
+            return {source: counts.mean_iou for source, counts in self.classes.items()}
         return {source: histogram.confusion(self.level).iou for source, histogram in self.histograms.items()}
 
     @property

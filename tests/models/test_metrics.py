@@ -100,6 +100,14 @@ def test_classes_equal_scikit_learn(seed: int, classes: int) -> None:
     np.testing.assert_array_equal((found + found).counts, 2 * found.counts)
 
 
+def test_classes_that_do_not_occur_are_no_success() -> None:
+    truth, predicted = np.array([0, 0, 1, 1], np.uint8), np.array([0, 1, 1, 1], np.uint8)
+    found = Classes.of(predicted, truth, 21)
+    assert found.mean_iou == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert np.isnan(found.ious()[2:]).all()
+    assert Classes.of(predicted[:0], truth[:0], 21).mean_iou == 1.0
+
+
 @given(seeds, st.integers(1, 4))
 @quick
 def test_boundaries_are_what_erosion_takes_away(seed: int, width: int) -> None:

@@ -51,6 +51,7 @@ def test_the_papers_recipe_is_the_papers() -> None:
         ("network: {name: unet, batch_norm: true}\n", "unet has batch norm already"),
         ("  b: {kind: masks, images: x}\n", "train.yaml:5:6 data.b.labels: is missing; kind masks needs it"),
         ("  b: {kind: voc, folder: x, validation: {columns: [5, 2]}}\n", "[5, 2] holds no column"),
+        ("loss: {smoothing: 0.3}\nnetwork: {options: {num_classes: 4}}\n", "loss: smoothing 0.3 must be below 0.25"),
         ("loss: {smoothing: 0.5}\n", "loss.smoothing: '0.5' must be below 0.5"),
     ],
 )

@@ -22,7 +22,7 @@ from models import checkpoints
 from models.predictor import Predictor
 from models.weights import describe
 from pipeline.errors import InputError, OutputError, PipelineError
-from pipeline.train import check_same, main
+from pipeline.train import check_same, kept, main
 from pipeline.training import checkpoint, datasets
 from pipeline.training.processes import Processes
 from pipeline.training.session import Session, build
@@ -246,7 +246,7 @@ def test_weights_that_are_not_finite_are_not_saved(settings_file: Path) -> None:
     session = Session(load_model(settings_file, [], Training), Processes())
     session.check_finite()
     next(session.network.parameters()).data.fill_(math.inf)
-    with pytest.raises(PipelineError, match="the network is not finite; .*no checkpoint was written yet"):
+    with pytest.raises(PipelineError, match=r"the network is not finite; .*no checkpoint was written yet"):
         session.check_finite()
 
 
@@ -275,6 +275,22 @@ def test_a_fused_optimizers_counters_come_back_to_its_device() -> None:
     assert checkpoint.like(parameter, count, fused=True).device.type == "meta"
     assert checkpoint.like(parameter, count, fused=False).device.type == "cpu"
     assert checkpoint.like(parameter, torch.zeros(3, 2), fused=False).device.type == "meta"
+
+
+def test_what_a_killed_training_was_writing_is_swept_once_the_lease_is_held(tmp_path: Path) -> None:
+    names = (".work/.checkpoint.safetensors.7.partial.safetensors", ".weights.safetensors.7.partial.safetensors")
+    others = (".evaluation.png.7.partial.png", ".work/checkpoint.safetensors")
+    (tmp_path / ".work" / "drawn-1").mkdir(parents=True)
+    for name in (*names, ".work/drawn-1/.00001.tif.7.partial.tif", *others):
+        (tmp_path / name).write_text("half")
+    with kept(tmp_path, Processes(), overwrite=False):
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*others, ".work/lease", ".work/lease.lock"}
+
+
+def test_a_resumed_training_need_not_be_told_to_download_again(trained: Path) -> None:
+    settings = load_model(trained.parent / "train.yaml", ["network.download=true"], Training)
+    check_same(settings, trained / ".work" / "checkpoint.safetensors", 1)
 
 
 def test_another_number_of_processes_does_not_resume(trained: Path) -> None:
