@@ -36,7 +36,7 @@ def extend(space: Workspace, plan: Plan, fingerprint: Mapping[str, Any], new: It
 def _move_store(space: Workspace, plan: Plan, blocks: Iterable[BlockIndex]) -> None:
     """Make a store of the new extent that holds ``blocks`` of the one that is there."""
     published = space.output / STORE
-    source = published if published.exists() else plan.probabilities
+    source = plan.probabilities if plan.probabilities.exists() else published
     grown = plan.work / "grown.zarr"
     shutil.rmtree(grown, ignore_errors=True)
     store.create(grown, plan.grid, plan.mosaic.affine, plan.mosaic.crs)
@@ -61,8 +61,10 @@ def _same(axis: Axis, size: int) -> NDArray[np.bool_]:
     return np.array([i < before.blocks and _views(axis, i) == _views(before, i) for i in range(axis.blocks)], bool)
 
 
-def _views(axis: Axis, index: int) -> tuple[Span, Span]:
-    return axis.span(index), axis.tile(index)
+def _views(axis: Axis, index: int) -> tuple[Span, Span, Span]:
+    """A block, its tile, and what of that are pixels: the rest, up to the stride, is filled from them."""
+    tile = axis.tile(index)
+    return axis.span(index), tile, tile.clip(axis.size)
 
 
 def _seeing(axis: Axis, span: Span) -> range:

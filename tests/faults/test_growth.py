@@ -37,6 +37,20 @@ def test_scenes_are_added_to_a_finished_region(tmp_path: Path, tiny_weights: Pat
     assert "already done" in zygote.run(region).text
 
 
+def test_blocks_whose_padding_becomes_pixels_are_computed_again(
+    tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote
+) -> None:
+    """420 and 440 columns are both padded to 448: the last tiles measure the same, and hold something else."""
+    folder = tmp_path / "grown"
+    region = small.tiny_region(folder, tiny_weights, **HALO)
+    assert zygote.run(region).code == 0
+    before = len(runs.events(folder / "out"))
+    small.write_blots(folder / "scenes/c.tif", 5, (0, small.TINY_SHAPE[1]), (20, 20))
+    assert zygote.run(region).code == 0
+    assert "1-3" in runs.events(folder / "out")[before:], "where no new pixel is in sight"
+    assert runs.digest(folder / "out") == fresh(region, tmp_path / "fresh", zygote)
+
+
 def test_a_scene_that_moves_the_corner_is_refused_and_says_why(
     tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote
 ) -> None:
