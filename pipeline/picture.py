@@ -70,6 +70,16 @@ class Album:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rgb).reduce(self.factor).save(path, quality=85)
 
+    def lacks(self, block: BlockIndex) -> bool:
+        """Whether a block has no thumbnail that reads and is of the picture's scale."""
+        expected = tuple(-(-side // self.factor) for side in reversed(self.grid.window(block).shape))
+        try:
+            with Image.open(self._path(block)) as thumbnail:
+                thumbnail.load()
+                return thumbnail.size != expected
+        except (OSError, SyntaxError):  # cut short, or not a picture at all
+            return True
+
     def _path(self, block: BlockIndex) -> Path:
         return self.folder / f"{block}.jpg"
 

@@ -3,17 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from models.weights import Weights
-from pipeline import durable, export, page, picture, report, store
+from pipeline import durable, export, page, picture, pixels, report, store
 from pipeline.compute import Ledger
 from pipeline.config import Region
 from pipeline.footprints import finish
-from pipeline.journal import Journal
+from pipeline.journal import SAMPLES, Journal
 from pipeline.plan import Plan
 from pipeline.workspace import Workspace, write_json
 
@@ -93,9 +94,17 @@ class Publication:
         if wanted.masks:
             export.write_masks(made.output / MASKS, made.mosaic, read, made.shaping.level)
 
+    def _complete(self, album: picture.Album) -> None:
+        """Make the thumbnails again that are of another scale, since scenes were added, or that do not read."""
+        for block, line in zip(self.journal.blocks(SAMPLES), self.journal.facts(SAMPLES), strict=True):
+            if line["counts"]["predicted"] and album.lacks(block):
+                with suppress(pixels.SceneError):
+                    album.keep(block, pixels.read(self.plan.mosaic, self.plan.grid.window(block)).rgb)
+
     def _preview(self, rows: finish.Stored, path: Path) -> None:
         """The mosaic with its footprints, small."""
         album = self.plan.album
+        self._complete(album)
         image = album.picture()
         picture.draw(image, album.factor, (picture.Rings.of(batch, self.plan.mosaic.affine) for batch in rows))
         with durable.replace(path) as scratch:
