@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 import models
 from models.catalogue import CATALOGUE
+from models.catalogue import Network as NetworkFacts
 from pipeline.yamlmodel import Auto, Section, at, load_model, no_choice, shown
 from pipeline.yamlnodes import Scalar
 from tiling.grid import round_up
@@ -325,22 +326,36 @@ class Region(Section):
     @classmethod
     def _on_stride(cls, tiles: Tiles, info: ValidationInfo) -> Tiles:
         if "model" in info.data and tiles.size != "auto":
-            _check_size(tiles.size, tiles.halo, info.data["model"].name)
+            _check_size(tiles.size, tiles.halo, CATALOGUE[info.data["model"].name])
         return tiles
 
+    @field_validator("inference")
+    @classmethod
+    def _turned(cls, inference: Inference, info: ValidationInfo) -> Inference:
+        """What is turned and flipped needs as much context on every side."""
+        if inference.tta == "d4" and {"model", "tiles"} <= info.data.keys() and info.data["tiles"].size != "auto":
+            tiles, network = info.data["tiles"], CATALOGUE[info.data["model"].name]
+            halo = max(network.before, network.after) if tiles.halo == "auto" else tiles.halo
+            if told := _too_small(tiles.size, (halo, halo), network.stride):
+                raise at("tta", f"d4 turns the tile, so tiles.size {told}")
+        return inference
 
-def _check_size(size: int, halo: int | Literal["auto"], name: str) -> None:
+
+def _check_size(size: int, halo: int | Literal["auto"], network: NetworkFacts) -> None:
     """A tile's side must be a multiple of the network's stride, and leave something of the tile inside its halo."""
-    network = CATALOGUE[name]
     stride = network.stride
-    before, after = (network.before, network.after) if halo == "auto" else (halo, halo)
-    least = round_up(before, stride) + round_up(after, stride) + stride
     if size % stride:
         low = size // stride * stride
         nearest = " and ".join(str(n) for n in (low, low + stride) if n)
         raise at("size", f"{size} is not a multiple of {stride}; nearest are {nearest}")
-    if size < least:
-        raise at("size", f"{size} leaves nothing inside a halo of {before} + {after} px; the least is {least}")
+    if told := _too_small(size, (network.before, network.after) if halo == "auto" else (halo, halo), stride):
+        raise at("size", told)
+
+
+def _too_small(size: int, halo: tuple[int, int], stride: int) -> str:
+    """That a tile of ``size`` has nothing inside its halo, and the least that has; empty where it has."""
+    least = sum(round_up(px, stride) for px in halo) + stride
+    return f"{size} leaves nothing inside a halo of {halo[0]} + {halo[1]} px; the least is {least}" * (size < least)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Region:
