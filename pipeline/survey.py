@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from affine import Affine
 from pyproj import Geod, Transformer
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
@@ -66,7 +67,7 @@ def place(found: Sequence[Facts], region: Region) -> Mosaic:
     """The scenes on the first one's pixel grid, or on the one that the region asks for.
 
     Raises:
-        InputError: the scenes are too far apart for one mosaic.
+        InputError: the scenes are too far apart for one mosaic, or one lies where the mosaic's CRS cannot reach.
     """
     crs, affine = _grid(found[0], region)
     to_pixels = ~affine
@@ -93,11 +94,34 @@ def _grid(first: Facts, region: Region) -> tuple[CRS, Affine]:
         a, _, c, _, e, f = first.affine[:6]
         return own, Affine(a, 0, c, 0, e, f)  # a rotation below the tolerance is none
     ground = ground_size(first) if options.resolution == "auto" else options.resolution
-    left, _, _, top = transform_bounds(own, crs, *first.bounds, densify_pts=101)
+    left, _, _, top = _bounds(first, crs)
     x_metres, y_metres = metres_per_unit(crs, left, top)
+    if not (0 < x_metres < math.inf and 0 < y_metres < math.inf):
+        raise _beyond(first, crs)
     width, height = ground / x_metres, ground / y_metres
     # on multiples of the pixel size, so that another first scene gives the same grid where the size is the same
     return crs, Affine(width, 0, math.floor(left / width) * width, 0, -height, math.ceil(top / height) * height)
+
+
+def _bounds(each: Facts, crs: CRS) -> tuple[float, float, float, float]:
+    """(left, bottom, right, top) of a scene in another CRS.
+
+    Raises:
+        InputError: the CRS does not reach so far.
+    """
+    try:
+        left, bottom, right, top = transform_bounds(each.crs, crs, *each.bounds, densify_pts=101)
+    except CPLE_BaseError as error:
+        raise _beyond(each, crs) from error
+    if not all(map(math.isfinite, (left, bottom, right, top))):
+        raise _beyond(each, crs)
+    return left, bottom, right, top
+
+
+def _beyond(each: Facts, crs: CRS) -> InputError:
+    name = f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else "the mosaic's coordinate reference system"
+    cure = "choose another grid.crs, or make it a region of its own"
+    return InputError(f"{each.source}: cannot be brought into {name}, which does not reach it; {cure}")
 
 
 def ground_size(each: Facts) -> float:
@@ -131,7 +155,7 @@ def _own(each: Facts, _: CRS, to_pixels: Affine) -> Window:
 
 def _covered(each: Facts, crs: CRS, to_pixels: Affine) -> Window:
     """The pixels of the grid that a scene in another CRS or on another grid covers."""
-    left, bottom, right, top = transform_bounds(each.crs, crs, *each.bounds, densify_pts=101)
+    left, bottom, right, top = _bounds(each, crs)
     (x_start, y_start), (x_stop, y_stop) = to_pixels @ (left, top), to_pixels @ (right, bottom)
     return Window(Span(math.floor(y_start), math.ceil(y_stop)), Span(math.floor(x_start), math.ceil(x_stop)))
 

@@ -65,7 +65,9 @@ def _range_problems(facts: Facts) -> Iterator[str]:
         return
     slack = abs(facts.affine.a)  # a pixel may reach over the edge by rounding
     if _is_geographic(facts):
-        if left < -180 - slack or right > 180 + slack:
+        if left < -360 or right > 360:
+            yield f"has longitudes from {left:g} to {right:g}, beyond ±360; is its coordinate reference system right?"
+        elif left < -180 - slack or right > 180 + slack:
             yield f"crosses the antimeridian (longitudes {left:g} to {right:g}); {_TO_UTM}"
         if bottom < -90 - slack or top > 90 + slack:
             yield f"has latitudes from {bottom:g} to {top:g}, beyond ±90; is its coordinate reference system right?"
@@ -151,11 +153,14 @@ def _crs_option_problems(first: Facts, region: Region) -> Iterator[str]:
 
 def _antimeridian_problems(found: Sequence[Facts]) -> Iterator[str]:
     """Scenes on both sides of it would make a mosaic around the world."""
-    placed = [facts for facts in found if _is_geographic(facts)]
-    if not placed:
-        return
+    for kind, half in ((_is_geographic, 180.0), (_is_mercator, MERCATOR_EDGE)):
+        placed = [facts for facts in found if kind(facts)]
+        yield from _around_the_world(placed, half) if placed else ()
+
+
+def _around_the_world(placed: Sequence[Facts], half: float) -> Iterator[str]:
     west, east = min(placed, key=lambda facts: facts.bounds[0]), max(placed, key=lambda facts: facts.bounds[2])
-    if east.bounds[2] - west.bounds[0] > 180:
+    if east.bounds[2] - west.bounds[0] > half:
         yield f"{west.source} and {east.source} lie on both sides of the antimeridian; process them as two regions"
 
 

@@ -10,6 +10,9 @@ from pipeline.config import is_remote
 
 SUFFIXES = frozenset({".tif", ".tiff"})
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that are this machine: nobody sits between."""
+
 Source = Path | str
 """A file, or the URL of one."""
 
@@ -62,6 +65,8 @@ def remote_problem(url: str, hosts: Sequence[str]) -> str | None:
     parts = _split_url(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return "is no local file; scenes are files, folders, globs, or https:// addresses of hosts that remote lists"
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        return "is not encrypted, and whoever sits between could change it; write https://"
     if parts.username is not None or parts.query or parts.fragment:
         return "carries a user, a query or a fragment; addresses end up in reports, so they must not hold secrets"
     if parts.hostname not in {host.lower() for host in hosts}:

@@ -281,6 +281,11 @@ def link_to_itself(folder: Path) -> None:
     (folder / "a.tif").symlink_to("a.tif")
 
 
+@case("http://data.example.org/a.tif: is not encrypted, and whoever sits between could change it; write https://")
+def unencrypted(folder: Path) -> str:
+    return "scenes: ['http://data.example.org/a.tif']\nremote: [data.example.org]"
+
+
 LOCAL = "is no local file; scenes are files, folders, globs, or https:// addresses of hosts that remote lists"
 
 
@@ -463,7 +468,39 @@ def metres_called_degrees(folder: Path) -> None:
     sound(folder, crs="EPSG:4326", transform=Affine(0.5, 0, 0, 0, -0.5, 5_300_000))
 
 
+@case(
+    "{}/a.tif: has longitudes from 500000 to 500025, beyond ±360; is its coordinate reference system right?",
+    "{}/a.tif: has latitudes from 5.29998e+06 to 5.3e+06, beyond ±90; is its coordinate reference system right?",
+)
+def utm_called_degrees(folder: Path) -> None:
+    sound(folder, crs="EPSG:4326")
+
+
 # Scenes that do not fit together
+
+
+@case("{}/b.tif and {}/a.tif lie on both sides of the antimeridian; process them as two regions")
+def on_both_sides_of_the_antimeridian_in_mercator(folder: Path) -> str:
+    sound(folder, crs="EPSG:3857", transform=Affine(0.5, 0, 20_037_400, 0, -0.5, 0))
+    sound(folder, "b.tif", crs="EPSG:3857", transform=Affine(0.5, 0, -20_037_500, 0, -0.5, 0))
+    return "scenes: [a.tif, b.tif]"
+
+
+BEYOND = "which does not reach it; choose another grid.crs, or make it a region of its own"
+
+
+@case(f"{{}}/b.tif: cannot be brought into EPSG:32633, {BEYOND}")
+def a_quarter_of_the_earth_away(folder: Path) -> str:
+    sound(folder)
+    sound(folder, "b.tif", crs="EPSG:4326", transform=Affine(3e-6, 0, 105, 0, -3e-6, 0.1))
+    return "scenes: [a.tif, b.tif]\ngrid: {resample: true}"
+
+
+@case(f"{{}}/a.tif: cannot be brought into EPSG:3857, {BEYOND}")
+def the_pole_in_mercator(folder: Path) -> str:
+    sound(folder, crs="EPSG:4326", transform=Affine(3e-6, 0, 10, 0, -3e-6, 90))
+    return f"{SCENE}\ngrid: {{crs: 'EPSG:3857', resample: true}}"
+
 
 RESAMPLE = "set grid.resample: true to resample it"
 
