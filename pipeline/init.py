@@ -26,6 +26,8 @@ LOOKED_AT, SIDE = 4, 256
 HOLES = 0.005
 # Training scales scenes by e^±0.4, so up to there the network knows what it sees.
 FAMILIAR = 1.5
+# m per pixel: from a drone's to a weather satellite's; else degrees were taken for metres, or metres for degrees.
+BELIEVED = 1e-3, 1e4
 # Names of folders that say nothing of the place.
 GENERIC = frozenset({"scenes", "images", "image", "img", "imgs", "tif", "tiff", "tiffs", "data", "train", "test", ""})
 
@@ -56,12 +58,14 @@ def write(scenes: str, path: Path) -> str:
         What was done, and the command that comes next.
 
     Raises:
-        InputError: the file exists, or the scenes cannot be opened.
+        InputError: the file exists, its folder does not, or the scenes cannot be opened.
     """
     if os.path.lexists(path):
         raise InputError(
             f"{path}: is there already; give another name: python -m pipeline.run other.yaml --init {scenes}"
         )
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first")
     found = survey.facts([str(Path(scenes).resolve())])
     own = _choices(found)
     drafts = [own, [*own, RESAMPLE]]
@@ -99,7 +103,7 @@ def _bands(first: Facts) -> tuple[list[int], str]:
     if {"red", "green", "blue"} <= set(colours):
         return [first.colours.index(name) + 1 for name in ("red", "green", "blue")], "as the files name them"
     if len(colours) < 3:
-        return [1, 1, 1], "the files have one band, taken as grey"
+        return [1, 1, 1], "the files have fewer than three bands; the first is taken as grey"
     guess = "" if len(colours) == 3 else "a guess: the files do not name their bands"
     return [1, 2, 3], guess
 
@@ -114,9 +118,9 @@ def _picture(facts: Facts, bands: Sequence[int]) -> NDArray[np.generic]:
 
 def _nodata(found: Sequence[Facts], pictures: Sequence[NDArray[np.generic]]) -> Iterator[Choice]:
     """Black or white that fills whole patches, where no file says what holds no data."""
-    if any(each.nodata is not None or each.mask or each.alpha for each in found) or found[0].dtype != "uint8":
+    if any(each.nodata is not None or each.mask or each.alpha for each in found):
         return
-    for value in (0, 255):
+    for value in (0, 255) if found[0].dtype == "uint8" else (0,):
         share = float(np.mean([_flat(picture == value) for picture in pictures]))
         if share > HOLES:
             yield Choice("pixels.nodata", str(value), f"{share:.1%} of the pixels lie in patches of pure {value}")
@@ -159,9 +163,12 @@ def _trained_at() -> float | None:
 
 
 def _metres(facts: Facts) -> float | None:
-    """Ground metres per pixel, where the scene has a place on the ground."""
-    placed = facts.crs is not None and not facts.affine.is_identity and facts.affine.a > 0 > facts.affine.e
-    return survey.ground_size(facts) if placed else None
+    """Ground metres per pixel, where the scene has a place on the ground that can be believed."""
+    crs, affine = facts.crs, facts.affine
+    if crs is None or not (crs.is_geographic or crs.is_projected) or affine.is_identity or not affine.a > 0 > affine.e:
+        return None
+    metres = survey.ground_size(facts)
+    return metres if BELIEVED[0] <= metres <= BELIEVED[1] else None
 
 
 def _text(scenes: str, path: Path, found: Sequence[Facts], choices: Sequence[Choice]) -> str:

@@ -97,6 +97,44 @@ def test_one_band_is_grey(tmp_path: Path) -> None:
     assert "refuse" not in told
 
 
+def test_of_two_bands_the_first_is_grey(tmp_path: Path) -> None:
+    imagery.write(tmp_path / "a.tif", imagery.noise(300, 300)[:, :, :2])
+    region, told = made(tmp_path / "a.tif", tmp_path / "region.yaml")
+    assert region.pixels.bands == (1, 1, 1)
+    assert "fewer than three bands; the first is taken as grey" in told
+
+
+def test_patches_of_zeros_are_no_data_beyond_bytes_too(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(200, 2000, (300, 300, 3)).astype(np.uint16)
+    pixels[:, :140] = 0
+    imagery.write(tmp_path / "a.tif", pixels)
+    region, _ = made(tmp_path / "a.tif", tmp_path / "region.yaml")
+    assert region.pixels.nodata == 0
+    assert region.pixels.scale[0] > 200
+
+
+DEGREES = Affine(3e-6, 0, 15, 0, -3e-6, 45)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"crs": 'LOCAL_CS["x",UNIT["metre",1]]'},
+        {"crs": "EPSG:4326"},
+        {"crs": "EPSG:32633", "transform": DEGREES},
+    ],
+)
+def test_a_size_that_cannot_be_is_not_told(tmp_path: Path, profile: dict[str, object]) -> None:
+    region, told = made(scenes(tmp_path / "scenes", 1, **profile), tmp_path / "region.yaml")
+    assert region.grid.resolution == "auto"
+    assert "m a pixel" not in told
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nix: no such folder; make it first"):
+        init.write(str(scenes(tmp_path / "scenes", 1)), tmp_path / "nix/region.yaml")
+
+
 def test_scenes_of_two_grids_are_resampled(tmp_path: Path) -> None:
     folder = scenes(tmp_path / "scenes", 1)
     shifted = AFFINE @ Affine.translation(300.4, 0)
