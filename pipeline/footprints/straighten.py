@@ -35,9 +35,6 @@ def straighten(contours: Polygons, simple: Polygons, furthest: float) -> Polygon
     walls = Contours.of(contours, simple)
     corners = _corners(walls, furthest)
     points, rings = close_rings(corners[:, None].view(np.float64), walls.walls)
-    few = np.diff(rings) < 4
-    if few.any():
-        return simple
     fitted = np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, (rings, walls.parts)))
     return np.where(_good(fitted, contours), fitted, simple)
 
