@@ -81,15 +81,15 @@ def connect(region: Region, say: Say) -> Iterator[Client]:
 def local(region: Region, say: Say) -> Iterator[Client]:
     """Worker processes on this machine that share its cores."""
     workers = plan.worker_count(region)
-    with processes(workers, max(1, machine.cores() // workers), {}) as client:
+    devices = {GPUS: ",".join(visible(machine.gpus()))} if plan.uses_gpus(region) else {}
+    with processes(workers, max(1, machine.cores() // workers), devices) as client:
         yield client
 
 
 @contextmanager
 def cuda(region: Region, say: Say) -> Iterator[Client]:
     """One worker process for each GPU of this machine that is visible, or for the first ``gpus`` of them."""
-    found = machine.gpus()
-    wanted = found if region.cluster.gpus is None else region.cluster.gpus
+    found, wanted = machine.gpus(), plan.worker_count(region)
     if not 0 < wanted <= found:
         raise InputError(
             f"cluster.kind: cuda asks for {wanted or 'some'} GPUs, but {found} are visible here; use kind local"
@@ -159,10 +159,11 @@ def slurm(region: Region, say: Say) -> Iterator[Client]:
         InputError: dask-jobqueue is not installed, or Slurm's commands are not here.
     """
     cluster_of = _slurm_cluster()
-    jobs = 1 if region.cluster.workers == "auto" else int(region.cluster.workers)
+    gpus = max(1, region.cluster.gpus or 0)
+    jobs = plan.worker_count(region) // gpus
     with (
         cluster_of(
-            **_job(region.cluster, int(region.cluster.memory or plan.memory_limit(region) + GIB)),
+            **_job(region.cluster, int(region.cluster.memory or gpus * plan.memory_limit(region) + GIB)),
             security=True,
             shared_temp_directory=str(region.output / ".work"),
             log_directory=str(region.output / ".work" / "jobs"),

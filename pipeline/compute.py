@@ -33,6 +33,8 @@ class Ledger:
     """bool (blocks): its outline is done or under way."""
     failed: dict[BlockIndex, str] = field(default_factory=dict)
     """Blocks that were given up, with the reason."""
+    untraced: set[BlockIndex] = field(default_factory=set)
+    """Those of them that have no outlines: what reaches them is lost with them."""
     mended: Counter[BlockIndex] = field(default_factory=Counter)
     """How often the samples of a block were computed again because they did not read back."""
 
@@ -49,13 +51,13 @@ class Ledger:
 
     def todo(self) -> Iterator[BlockIndex]:
         """Blocks whose samples are missing, row by row."""
-        return _indices(~self.final[:-1, :-1])
+        return indices(~self.final[:-1, :-1])
 
     def outlines(self) -> Iterator[BlockIndex]:
         """Blocks whose outline can be traced now."""
         final = self.final
         neighbours = final[:-1, 1:] & final[1:, :-1] & final[1:, 1:]
-        return _indices(self.wanted & ~self.outlined & final[:-1, :-1] & neighbours)
+        return indices(self.wanted & ~self.outlined & final[:-1, :-1] & neighbours)
 
     def freed(self, block: BlockIndex) -> list[BlockIndex]:
         """Blocks whose outline can be traced now that the samples of ``block`` are final."""
@@ -67,12 +69,26 @@ class Ledger:
         waits = self.wanted[row, col] and not self.outlined[row, col]
         return bool(waits and self.final[row : row + 2, col : col + 2].all())
 
+    def give_up(self, outcome: Finished, stop: bool) -> None:
+        """Go on without a block whose job failed for good.
+
+        Raises:
+            BlocksFailed: the run is to ``stop`` instead.
+        """
+        stage, block, error = outcome.job.stage, outcome.job.block, outcome.error
+        if stop:
+            raise BlocksFailed(f"block {block} failed ({stage}): {error}; on_error is stop") from error
+        self.failed[block] = f"{stage}: {error}"
+        if stage == OUTLINE:
+            self.untraced.add(block)
+
     def whole(self, block: BlockIndex) -> bool:
         """Whether an outline rests on real samples only; else it is traced again once the failed blocks are mended."""
         return not any(0 <= bad.row - block.row <= 1 and 0 <= bad.col - block.col <= 1 for bad in self.failed)
 
 
-def _indices(flags: Flags) -> Iterator[BlockIndex]:
+def indices(flags: Flags) -> Iterator[BlockIndex]:
+    """The blocks that are flagged, row by row."""
     return (BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(flags), strict=True))
 
 
@@ -150,9 +166,7 @@ class Computation:
         if isinstance(error, DamagedBlock) and ledger.mended[error.block] < ATTEMPTS:
             self._mend(ledger, block, error.block)
             return
-        if self.stop_on_error:
-            raise BlocksFailed(f"block {block} failed ({outcome.job.stage}): {error}; on_error is stop")
-        ledger.failed[block] = f"{outcome.job.stage}: {error}"
+        ledger.give_up(outcome, self.stop_on_error)
         if outcome.job.stage == SAMPLES:
             self._final(ledger, block)
 

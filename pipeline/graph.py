@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -35,6 +36,9 @@ CENSUS = 2.0
 MOST = 32
 # An output that cannot be written fails every block alike: the run ends, instead of giving up block after block.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.ENOENT}
+
+
+GONE = "the scheduler is gone; what is done is kept: run the same command again, and it resumes"
 
 
 class WorkerDied(PipelineError):  # noqa: N818 - a state of the block
@@ -154,14 +158,22 @@ class Crew:
         """Run one task on a worker, while nothing else is on its device, and wait for it.
 
         Raises:
-            Interrupted: asked to stop before it was done.
+            Interrupted: asked to stop before it was done, or the scheduler is gone.
+            WorkerDied: each worker that tried it was killed.
         """
-        future = self.client.submit(tasks.alone, self.run, task, *arguments, pure=False)
-        while not future.done():
-            if self.stop.requested is not None:
-                raise Interrupted("interrupted before anything was computed")
-            time.sleep(0.02)
-        return future.result()
+        for _ in range(ATTEMPTS):
+            future = self.client.submit(tasks.alone, self.run, task, *arguments, pure=False)
+            while not future.done():
+                if self.stop.requested is not None:
+                    raise Interrupted("interrupted; run the same command again and it resumes")
+                time.sleep(0.02)
+            try:
+                return future.result()
+            except KilledWorker:
+                continue
+            except CancelledError:
+                raise Interrupted(GONE) from None
+        raise WorkerDied(f"the worker of {task.__name__} was killed {ATTEMPTS} times (out of memory?)")
 
     @property
     def busy(self) -> int:
@@ -263,7 +275,7 @@ class Crew:
         for job in group:
             del self._running[job]
         if future.status in ("cancelled", "lost"):
-            raise Interrupted("the scheduler is gone; what is done is kept: run the same command again, and it resumes")
+            raise Interrupted(GONE)
         values = _values(future, results)
         if not isinstance(values, Exception):
             yield from (self._closed(Finished(job, value)) for job, value in zip(group, values, strict=True))

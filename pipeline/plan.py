@@ -1,9 +1,10 @@
 """The plan of a run: blocks, pixels computed and wanted, memory and disk. Data that prints, made before any compute."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, isqrt, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -62,6 +63,10 @@ class Engine:
     """Device memory for each pixel of a tile, B."""
     most_pixels: int | None = None
     """Pixels of the largest tile that the device can compute however much memory it has; None: no such limit."""
+    device_bytes: int | None = None
+    """Free memory of the device, B; None where it is the machine's own, which ``memory`` limits."""
+    sha256: str = ""
+    """Of the weights: a file at the same path may hold others by now."""
     check: str = ""
     """How the precision was chosen, in one sentence; empty when the config did."""
 
@@ -111,6 +116,8 @@ class Plan:
     """bool (blocks down, blocks across): blocks that meet the area, or a scene where there is no area."""
     projection: Projection
     """What it will need."""
+    most: int
+    """Pixels of the largest tile that fits the memory; of a block whose tile is larger, the parts are computed."""
 
     @property
     def work(self) -> Path:
@@ -155,7 +162,9 @@ class Plan:
         return (BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(self.active), strict=True))
 
 
-def make(region: Region, mosaic: Mosaic, weights: Weights, engine: Engine, remembered: tuple[int, int] | None) -> Plan:
+def make(
+    region: Region, mosaic: Mosaic, weights: Weights, engine: Engine, head: Mapping[str, Any] | None = None
+) -> Plan:
     """Divide a mosaic into blocks within the memory limit.
 
     Args:
@@ -163,14 +172,13 @@ def make(region: Region, mosaic: Mosaic, weights: Weights, engine: Engine, remem
         mosaic: what the survey found.
         weights: what the weights file says.
         engine: how the network runs, with its measured memory.
-        remembered: block (height, width) of an unfinished run that is resumed, px.
+        head: of the journal of a run that is resumed: its blocks (height, width), px, stay.
 
     Raises:
         InputError: the memory limit or ``tiles`` leave no room for a tile.
     """
-    limit = memory_limit(region)
-    halo = _halo(region, engine)
-    block = remembered or _block(region, mosaic, engine, halo, limit)
+    halo, most = _halo(region, engine), _most(region, engine)
+    block = (head["block"][0], head["block"][1]) if head else _block(region, mosaic, engine, halo, most)
     grid = Grid(*(Axis(size, side, engine.facts.stride, *halo) for size, side in zip(mosaic.shape, block, strict=True)))
     active = _active(mosaic, grid)
     return Plan(
@@ -181,7 +189,8 @@ def make(region: Region, mosaic: Mosaic, weights: Weights, engine: Engine, remem
         engine=engine,
         shaping=Shaping.of(region.footprints, level(region, weights)),
         active=active,
-        projection=_project(grid, active, engine, worker_count(region)),
+        projection=_project(grid, active, engine, worker_count(region), most),
+        most=most,
     )
 
 
@@ -199,10 +208,19 @@ def memory_limit(region: Region) -> int:
 
 
 def worker_count(region: Region) -> int:
-    """Worker processes on this machine: one per GPU, or one for all cores, because the network is parallel inside."""
-    if region.cluster.workers != "auto":
-        return int(region.cluster.workers)
-    return max(1, machine.gpus()) if region.inference.device in ("auto", "cuda") else 1
+    """Worker processes: one per GPU, or one for all cores of a machine, because the network is parallel inside."""
+    cluster = region.cluster
+    workers = None if cluster.workers == "auto" else int(cluster.workers)
+    if cluster.kind == "cuda":
+        return cluster.gpus or workers or machine.gpus()
+    if cluster.kind == "slurm":
+        return (workers or 1) * max(1, cluster.gpus or 0)
+    return workers or (max(1, machine.gpus()) if cluster.kind == "local" and uses_gpus(region) else 1)
+
+
+def uses_gpus(region: Region) -> bool:
+    """Whether the workers of this machine share its GPUs, one each."""
+    return region.inference.device in ("auto", "cuda") and machine.gpus() > 0
 
 
 def _halo(region: Region, engine: Engine) -> tuple[int, int]:
@@ -213,28 +231,50 @@ def _halo(region: Region, engine: Engine) -> tuple[int, int]:
     return (before, after) if engine.tta == "none" else (max(before, after),) * 2
 
 
-def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int], limit: int) -> tuple[int, int]:
+def _most(region: Region, engine: Engine) -> int:
+    """Pixels of the largest tile that fits the memory limit and, where it has its own, the device's memory."""
+    fixed, per_pixel = _host_bytes(engine)
+    pixels = (memory_limit(region) - fixed) / per_pixel
+    if engine.device_bytes is not None:
+        pixels = min(pixels, (engine.device_bytes - engine.fixed_bytes) / engine.bytes_per_pixel)
+    return int(max(0, min(pixels, inf if engine.most_pixels is None else engine.most_pixels)))
+
+
+def _host_bytes(engine: Engine) -> tuple[int, float]:
+    """Memory of the machine that a worker takes: for any tile, and for each pixel of one, B."""
+    fixed, per_pixel = PROCESS_BYTES, float(WAITING_BYTES * (1 + READ_AHEAD))
+    if engine.device_bytes is None:
+        return fixed + engine.fixed_bytes, per_pixel + engine.bytes_per_pixel
+    return fixed, per_pixel
+
+
+def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int], most: int) -> tuple[int, int]:
     """Block (height, width) in px: from ``tiles.size``, or what computes the fewest pixels within the memory."""
     stride = engine.facts.stride
     context = sum(round_up(px, stride) for px in halo)
-    size, most = region.tiles.size, engine.most_pixels
+    size, limit = region.tiles.size, engine.most_pixels
     if size != "auto":
         height, width = (min(size, round_up(side, stride)) for side in mosaic.shape)
-        if most is not None and height * width > most:
-            best = isqrt(most) // stride * stride
+        if limit is not None and height * width > limit:
+            best = isqrt(limit) // stride * stride
             raise InputError(f"tiles.size: {size} is more than {engine.device} can compute at once; at most {best}")
         return size - context, size - context
-    fixed = PROCESS_BYTES + engine.fixed_bytes
-    per_pixel = engine.bytes_per_pixel + WAITING_BYTES * (1 + READ_AHEAD)
-    pixels = int((limit - fixed) / per_pixel)
-    pixels = pixels if most is None else min(pixels, most)
     try:
-        return _sparing(mosaic, stride, halo, pixels, worker_count(region))
+        return _sparing(mosaic, stride, halo, most, worker_count(region))
     except budget.BudgetError as error:
-        needed = (fixed + error.least * per_pixel) / GIB
-        raise InputError(
-            f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {needed:.2f}GiB is needed"
-        ) from error
+        raise InputError(_too_little(region, engine, error.least)) from error
+
+
+def _too_little(region: Region, engine: Engine, least: int) -> str:
+    """That not even a tile of ``least`` pixels fits, and where."""
+    fixed, per_pixel = _host_bytes(engine)
+    limit, needed = memory_limit(region), (fixed + least * per_pixel)
+    if needed > limit or engine.device_bytes is None:
+        need = f"at least {needed / GIB:.2f}GiB is needed"
+        return f"memory: {limit / GIB:.2f} GiB is too little for one tile; {need}"
+    needed = engine.fixed_bytes + least * engine.bytes_per_pixel
+    free = f"{engine.device} has {engine.device_bytes / GIB:.2f} GiB free"
+    return f"inference.device: {free}, {needed / GIB:.2f} GiB are needed for one tile; use another device, or cpu"
 
 
 def _sparing(mosaic: Mosaic, stride: int, halo: tuple[int, int], limit: int, workers: int) -> tuple[int, int]:
@@ -303,12 +343,13 @@ def _lengths(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.array([len(axis.tile(i)) for i in indices]), np.array([len(axis.span(i)) for i in indices])
 
 
-def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, workers: int) -> Projection:
+def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, workers: int, most: int) -> Projection:
     """The bill."""
     (down, heights), (across, widths) = _lengths(grid.rows), _lengths(grid.cols)
     computed, wanted = int(down @ active @ across), int(heights @ active @ widths)
     tile = int(down.max()), int(across.max())
-    device = engine.fixed_bytes + int(tile[0] * tile[1] * engine.bytes_per_pixel)
+    at_once = min(tile[0] * tile[1], most)
+    device = engine.fixed_bytes + int(at_once * engine.bytes_per_pixel)
     waiting = tile[0] * tile[1] * WAITING_BYTES * (1 + READ_AHEAD)
     on_cpu = device if engine.device == "cpu" else 0
     ram = workers * (PROCESS_BYTES + waiting + on_cpu) + PROCESS_BYTES

@@ -6,12 +6,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pipeline import durable, fingerprint, growth, machine, plan, store, tasks
-from pipeline.compute import Computation, Ledger
+from pipeline.compute import Computation, Ledger, indices
 from pipeline.config import Region
-from pipeline.errors import InputError, Interrupted, PipelineError
+from pipeline.errors import InputError, Interrupted
 from pipeline.footprints import finish, outline, weld
 from pipeline.graph import Crew
 from pipeline.jobs import Job
@@ -23,9 +21,9 @@ from pipeline.progress import Progress
 from pipeline.publish import Publication
 from pipeline.trial import Request
 from pipeline.workspace import STORE, Workspace, verify
-from tiling.grid import BlockIndex
+from tiling.grid import Axis, BlockIndex
 
-# Corners of blocks at which the error of a halo below the reach is measured; each costs one small tile.
+# Places on seams at which the error of a halo below the reach is measured; each costs one small tile.
 SEAMS_SAMPLED = 8
 
 
@@ -45,6 +43,8 @@ class Production:
     """The output folder, held."""
     progress: Progress
     """Who is told."""
+    anew: bool = False
+    """Whether what earlier runs made is removed, once it is known that this one can be done."""
 
     def run(self, crew: Crew) -> dict[str, Any]:
         """Compute what is missing and publish all; returns the content of run.json.
@@ -54,10 +54,12 @@ class Production:
             BlocksFailed: a block failed and ``on_error`` is stop.
         """
         began = time.perf_counter()
-        head = self.space.head()
+        head = None if self.anew else self.space.head()
         engine = crew.call(self.request.remembering(head).answer, self.mosaic)
-        made = plan.make(self.region, self.mosaic, self.request.weights, engine, tuple(head["block"]) if head else None)
+        made = plan.make(self.region, self.mosaic, self.request.weights, engine, head)
         refuse_full_disk(made)
+        if self.anew:
+            self.space.clear()
         with closing(self._open(made)) as journal:
             return self._produce(made, journal, crew, began)
 
@@ -76,7 +78,8 @@ class Production:
         """Open the journal and the store, and forget what is not as the journal says."""
         journal = self._journal(made)
         self.space.unpublish(made.probabilities)
-        if not made.probabilities.exists():
+        if not store.fits(made.probabilities, made.grid):
+            store.remove(made.probabilities)
             with durable.replace(made.probabilities) as scratch:
                 store.create(scratch, made.grid, self.mosaic.affine, self.mosaic.crs)
         store.sweep(made.probabilities)
@@ -89,6 +92,7 @@ class Production:
         """A new journal, or what of the one that is there holds for this config and these scenes."""
         head = self.space.head()
         if head is None:
+            self.space.forget()
             sizes = {"block": [made.grid.rows.block, made.grid.cols.block], "shape": list(made.grid.shape)}
             return self.space.begin(self.fingerprint, {**sizes, "precision": made.engine.precision})
         if changes := fingerprint.difference(head["fingerprint"], self.fingerprint):
@@ -119,17 +123,19 @@ class Production:
 
     def _footprints(self, made: Plan, ledger: Ledger, crew: Crew) -> finish.Stored:
         """Weld, then finish every block; rows in the blocks' order."""
-        traced = outline.traced(made.active)
-        blocks = [BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(traced), strict=True)]
-        index = weld.weld(((block, made.outline_path(block)) for block in blocks), made.welded)
+        blocks = [block for block in indices(outline.traced(made.active)) if block not in ledger.untraced]
+        paths = ((block, made.outline_path(block)) for block in blocks)
+        index = weld.weld(paths, made.welded, complete=not ledger.untraced)
         self.progress.start("footprints", "finish", len(blocks))
+        lost: set[BlockIndex] = set()
         for outcome in crew.each(Job("finish", block, index.sources(block)) for block in blocks):
             if outcome.error is not None:
-                raise PipelineError(f"footprints of block {outcome.job.block}: {outcome.error}") from outcome.error
+                ledger.give_up(outcome, stop=self.region.on_error == "stop")
+                lost.add(outcome.job.block)
             self.progress.ended(outcome)
         self.progress.finish()
         self._unless_stopped(crew)
-        return finish.Stored([made.footprint_path(block) for block in blocks])
+        return finish.Stored([made.footprint_path(block) for block in blocks if block not in lost])
 
     def _unless_stopped(self, crew: Crew) -> None:
         if crew.stop.requested is not None:
@@ -158,10 +164,18 @@ def refuse_full_disk(made: Plan) -> None:
 
 def seam_error(made: Plan, crew: Crew) -> float:
     """Max |ΔP| to exact tiling at sampled seams; 0 where the halo covers the reach of the network, which is exact."""
-    axes = made.grid.rows, made.grid.cols
-    facts = made.engine.facts
+    axes, facts = (made.grid.rows, made.grid.cols), made.engine.facts
     if all(axis.before >= facts.before and axis.after >= facts.after for axis in axes):
         return 0.0
-    corners = [tuple(axis.span(index).stop for axis in axes) for index in range(min(axis.blocks for axis in axes) - 1)]
-    chosen = corners[:: max(1, len(corners) // SEAMS_SAMPLED)][:SEAMS_SAMPLED]
-    return max((float(crew.call(tasks.seam_error, corner)) for corner in chosen), default=0.0)
+    if all(axis.blocks == 1 for axis in axes):
+        return 0.0
+    rows, cols = (_crossings(axis) for axis in axes)
+    places = range(0, len(rows) * len(cols), max(1, len(rows) * len(cols) // SEAMS_SAMPLED))
+    chosen = [(rows[place // len(cols)], cols[place % len(cols)]) for place in places][:SEAMS_SAMPLED]
+    return max(float(crew.call(tasks.seam_error, corner)) for corner in chosen)
+
+
+def _crossings(axis: Axis) -> list[int]:
+    """Where blocks of an axis meet, px; the middle of the only one, where seams of the other axis are looked at."""
+    spans = [axis.span(index) for index in range(axis.blocks)]
+    return [span.stop for span in spans[:-1]] or [(spans[0].start + spans[0].stop) // 2]

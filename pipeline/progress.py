@@ -162,7 +162,8 @@ class Progress:
 def _log_facts(outcome: Finished) -> dict[str, Any]:
     if outcome.error is not None:
         return {"error": str(outcome.error), "type": type(outcome.error).__name__}
-    return {"seconds": outcome.result.line().get("seconds", {})}
+    line = outcome.result.line()
+    return {"seconds": line.get("seconds", {})} | {name: line[name] for name in ("halved",) if name in line}
 
 
 def terminal(quiet: bool) -> Console:

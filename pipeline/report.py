@@ -63,7 +63,8 @@ def counts(plan: Plan, journal: Journal, ledger: Ledger) -> dict[str, int]:
     """Where every pixel of the mosaic went; the parts add up to the whole."""
     total = plan.grid.shape[0] * plan.grid.shape[1]
     parts = {"predicted": 0, "no_data": 0, "outside": 0}
-    for line in journal.facts(SAMPLES):
+    failed_too = {str(block) for block in ledger.failed}  # after their samples were journalled
+    for line in (line for line in journal.facts(SAMPLES) if line["block"] not in failed_too):
         for name in parts:
             parts[name] += line["counts"][name]
     failed = sum(plan.grid.window(block).area for block in ledger.failed)
@@ -84,6 +85,7 @@ def summary(plan: Plan, journal: Journal, ledger: Ledger, facts: Mapping[str, An
         "threshold": plan.shaping.level / SAMPLE_MAX,
         "plan": plan_facts(plan),
         "counts": counts(plan, journal, ledger),
+        "halved_blocks": sum("halved" in line for line in journal.facts(SAMPLES)),
         "failed_blocks": {str(block): reason for block, reason in sorted(ledger.failed.items())},
     }
 

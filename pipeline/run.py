@@ -102,9 +102,7 @@ def execute(region: Region, options: argparse.Namespace, stop: Stop) -> int:
     durable.refuse_open(region.output / workspace.GEOPACKAGE)
     with workspace.hold(region.output) as space, closing(Log(region.output / "run.log")) as log:
         progress = Progress(log, terminal(options.quiet), options.quiet)
-        if options.overwrite:
-            space.clear()
-        if space.finished(print_):
+        if not options.overwrite and space.finished(print_):
             space.tidy()  # it may have been killed just before it did so itself
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
             return 0
@@ -115,9 +113,18 @@ def execute(region: Region, options: argparse.Namespace, stop: Stop) -> int:
             from pipeline.graph import Crew
             from pipeline.produce import Production
 
-            production = Production(region, mosaic, request, print_, space, progress)
-            with Crew.of(client, stop) as crew:
+            production = Production(region, mosaic, request, print_, space, progress, options.overwrite)
+            with Crew.of(client, stop) as crew, closing_bar(progress):
                 return conclude(production.run(crew), region.output, progress)
+
+
+@contextmanager
+def closing_bar(progress: "Progress") -> Iterator[None]:
+    """End the bar whatever happens: an error is told below it, and the terminal gets its cursor back."""
+    try:
+        yield
+    finally:
+        progress.finish()
 
 
 def will_compute(region: Region, overwrite: bool) -> bool:
@@ -138,11 +145,11 @@ def show(region: Region, overwrite: bool) -> int:
     from pipeline import fingerprint, plan, report, survey, workspace
     from pipeline.trial import Request
 
-    mosaic, request = survey.survey(region), Request.of(region)
-    done = not overwrite and workspace.Workspace(region.output).finished(
-        fingerprint.of(region, mosaic, request.weights)
-    )
-    report.show(plan.make(region, mosaic, request.weights, request.answer(mosaic), None))
+    mosaic, request, space = survey.survey(region), Request.of(region), workspace.Workspace(region.output)
+    done = not overwrite and space.finished(fingerprint.of(region, mosaic, request.weights))
+    head = None if overwrite else space.head()
+    engine = request.remembering(head).answer(mosaic)
+    report.show(plan.make(region, mosaic, request.weights, engine, head))
     if done:
         print(f"{region.output}: already done; a run would change nothing")
     return 0

@@ -125,6 +125,19 @@ def layout(path: Path) -> tuple[Grid, Affine, str]:
     return Grid(rows, cols), Affine(*np.asarray(attributes["spatial:transform"], float)), str(attributes["proj:wkt2"])
 
 
+def fits(path: Path, grid: Grid) -> bool:
+    """Whether a whole store of this shape and these blocks is there."""
+    try:
+        found, _, _ = layout(path)
+    except (OSError, KeyError, ValueError, PipelineError):
+        return False
+    return found.shape == grid.shape and _blocks(found) == _blocks(grid)
+
+
+def _blocks(grid: Grid) -> tuple[int, int]:
+    return grid.rows.block, grid.cols.block
+
+
 def shard_path(path: Path, block: BlockIndex) -> Path:
     """The file that holds a block; absent when every sample is no data."""
     return path / ARRAY / "c" / str(block.row) / str(block.col)

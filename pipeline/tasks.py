@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from PIL import Image
 from models.memory import trim
 from models.weights import describe
 from pipeline import durable, pixels, store
+from pipeline.errors import PipelineError
 from pipeline.footprints import finish as finishing
 from pipeline.footprints import outline as outlines
 from pipeline.footprints import weld
@@ -34,6 +37,8 @@ _plans: dict[str, Plan] = {}
 _here = threading.local()
 # The slot of the device: one tile at a time is in the network.
 _device = threading.Lock()
+# The smallest tile, in pixels, that the device could not hold in a run of an output folder.
+_too_large: dict[Path, int] = {}
 # Tiles in memory: the one on the device, those that wait for it, samples on their way to the disk.
 _tiles = threading.BoundedSemaphore(1 + READ_AHEAD)
 
@@ -41,12 +46,15 @@ _tiles = threading.BoundedSemaphore(1 + READ_AHEAD)
 def prepare(plan: Plan, run: str = "") -> None:
     """Give this process the plan that the tasks of a run refer to."""
     store.refresh()
+    for stale in [name for name, other in _plans.items() if other.output == plan.output]:
+        release(stale)  # its driver was killed before it could say so: an output has one run at a time
     _plans[run] = plan
 
 
 def release(run: str) -> None:
     """Forget a run and its network."""
-    _plans.pop(run, None)
+    plan = _plans.pop(run, None)
+    _too_large.pop(plan.output, None) if plan else None
     _predictor.cache_clear()
 
 
@@ -81,6 +89,8 @@ def _predictor(engine: Engine) -> "Predictor":
     from models.predictor import Predictor  # noqa: PLC0415
 
     weights = describe(engine.weights)
+    if weights.sha256 != engine.sha256:
+        raise PipelineError(f"{engine.weights}: changed since the run began; start it anew with --overwrite")
     network = load(engine.weights, engine.network)
     return Predictor(network, weights, engine.device, engine.precision, engine.tta)
 
@@ -121,6 +131,8 @@ class Samples:
     """uint8 of the block's shape, 255 where no data; None when the block has no valid pixel."""
     seconds: float
     """Time on the device, s."""
+    halved: bool = False
+    """Whether the tile was too large for the memory, and computed in parts."""
 
 
 def samples(block: BlockIndex) -> "Stored":
@@ -166,22 +178,31 @@ def infer(tile: Tile) -> Samples:
     grid = current().grid
     with _device:
         started = time.perf_counter()
-        values = _samples(tile.rgb, grid.tile(tile.block), grid.window(tile.block))
-        seconds = time.perf_counter() - started
+        seen = grid.tile(tile.block)
+        values = _samples(tile.rgb, seen, grid.window(tile.block))
+        seconds, halved = time.perf_counter() - started, seen.area > _largest()
     values[~tile.wanted] = NO_DATA
-    return Samples(values, seconds)
+    return Samples(values, seconds, halved)
 
 
 def _samples(rgb: NDArray[np.uint8], seen: Window, window: Window) -> NDArray[np.uint8]:
     """Run the network on the tile ``seen`` and keep ``window``; a tile that the device cannot hold is halved."""
-    try:
-        return _finite(rgb)[window.within(seen)].copy()
-    except MemoryError:  # the predictor's DeviceMemoryError is one
-        halves = split(window, current().grid.rows.stride)
-        if len(halves) < 2:
-            raise
+    halves = split(window, current().grid.rows.stride)
+    if len(halves) == 1 or seen.area <= _largest():
+        try:
+            return _finite(rgb)[window.within(seen)].copy()
+        except MemoryError:  # the predictor's DeviceMemoryError is one
+            if len(halves) == 1:
+                raise
+            _too_large[current().output] = seen.area
     parts = [_half(rgb, seen, half) for half in halves]
     return np.concatenate(parts, axis=0 if halves[0].cols == window.cols else 1)
+
+
+def _largest() -> float:
+    """Pixels of the largest tile that is worth trying: what was too large for the device once would be again."""
+    plan = current()
+    return min(plan.most, _too_large.get(plan.output, inf) - 1)
 
 
 def _finite(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -232,10 +253,12 @@ class Stored:
     """Of the shard; None when nothing had to be stored."""
     seconds: dict[str, float]
     """Time by stage, s."""
+    halved: bool = False
+    """Whether the tile was too large for the memory, and computed in parts."""
 
     def line(self) -> dict[str, Any]:
         """As the journal keeps it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "halved" or value}
 
 
 def keep(tile: Tile, samples: Samples) -> Stored:
@@ -248,7 +271,7 @@ def keep(tile: Tile, samples: Samples) -> Stored:
         store.write_block(plan.probabilities, plan.grid, tile.block, samples.values)
     seal = Seal.of(store.shard_path(plan.probabilities, tile.block))
     seconds = {"read": tile.seconds, "infer": samples.seconds, "store": time.perf_counter() - started}
-    return Stored(tile.counts, seal, seconds)
+    return Stored(tile.counts, seal, seconds, samples.halved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +344,7 @@ def seam_error(corner: tuple[int, int]) -> float:
         scene = pixels.read(plan.mosaic, seen.clip(plan.grid.shape))
     except pixels.SceneError:
         return 0.0  # nothing to compare; the block that is damaged is reported as such
-    exact = predictor().samples(pad(scene.rgb, seen.shape))[near.within(seen)]
+    exact = _finite(pad(scene.rgb, seen.shape))[near.within(seen)]
     stored = store.read(plan.probabilities, near, plan.grid)
     known = stored != NO_DATA
     return float(np.abs(exact[known].astype(int) - stored[known]).max(initial=0)) / SAMPLE_MAX

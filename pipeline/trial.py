@@ -70,15 +70,21 @@ class Request:
         from models.predictor import Predictor  # noqa: PLC0415
 
         device = self._device()
-        network = load(self.weights.path, self.network)
+        try:
+            network = load(self.weights.path, self.network)
+        except WeightsError as error:
+            raise InputError(f"model.weights: {error}") from error
         chosen, check = self.precision, ""
         if chosen == "auto":
             choice = precision.choose(network, self.weights, device, sample(mosaic))
             chosen, check = choice.precision, f"{choice.reason}; at most {choice.largest:.2g}"
         predictor = Predictor(network, self.weights, device, chosen, self.tta)
         need, most = predictor.need, predictor.patchwork.most_pixels if device != "cpu" else None
-        memory = need.fixed, need.per_pixel, most
-        return Engine(self.weights.path, self.network, device, chosen, self.tta, *memory, check)
+        names = self.weights.path, self.network, device, chosen, self.tta
+        return Engine(
+            *names, need.fixed, need.per_pixel, most,
+            device_bytes=_free(device), sha256=self.weights.sha256, check=check,
+        )  # fmt: skip
 
     def _device(self) -> str:
         """The device that is asked for, if it is there."""
@@ -92,6 +98,16 @@ class Request:
                 f"inference.device: {self.device} is not here, torch sees {there} CUDA devices; use cpu or auto"
             )
         return self.device
+
+
+def _free(device: str) -> int | None:
+    """Memory that a tile may take on a GPU, B: what is free of it now, but for a tenth that fragments."""
+    if device == "cpu":
+        return None
+    import torch  # noqa: PLC0415
+
+    torch.cuda.empty_cache()
+    return int(0.9 * torch.cuda.mem_get_info(device)[0])
 
 
 def sample(mosaic: Mosaic) -> NDArray[np.uint8]:

@@ -22,6 +22,8 @@ GEOPACKAGE = "footprints.gpkg"
 PUBLISHED = "published.json"
 # What of the work folder is kept: the samples' journal, and what else footprints are made of but the samples.
 KEPT = {JOURNAL, "thumbnails", "origin"}
+# What runs make there that a journal vouches for; workers keep things of their own beside it.
+VOUCHED = (JOURNAL, STORE, "grown.zarr", "outlines", "origin", "thumbnails", "footprints", "welded.arrow")
 # Files whose checksums are under way at a time: the driver's memory must not grow with the region.
 VERIFIED_AT_ONCE = 1000
 
@@ -126,9 +128,19 @@ class Workspace:
                 remove(path)
 
     def clear(self) -> None:
-        """Remove what earlier runs made; other files in the folder stay."""
+        """Remove what earlier runs made; other files in the folder stay.
+
+        The journal goes first: when this is cut short, the next run starts anew from whatever is left.
+        """
+        remove(self.journal_path)
         self.withdraw(())
-        for path in [*(self.output / name for name in (STORE, "run.json", "run.log")), *self._contents()]:
+        for path in (self.output / "run.json", self.output / "run.log", self.work / PUBLISHED):
+            remove(path)
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove what no journal vouches for: samples, outlines and thumbnails of who knows which blocks."""
+        for path in (self.output / STORE, *(self.work / name for name in VOUCHED)):
             remove(path)
 
     def _contents(self) -> list[Path]:

@@ -248,12 +248,13 @@ def _around(block: BlockIndex) -> Iterator[BlockIndex]:
     return (BlockIndex(block.row + down, block.col + across) for down in (-1, 0, 1) for across in (-1, 0, 1))
 
 
-def weld(outlines: Iterable[tuple[BlockIndex, Path]], path: Path) -> Index:
+def weld(outlines: Iterable[tuple[BlockIndex, Path]], path: Path, *, complete: bool = True) -> Index:
     """Join the pieces of all traced blocks and write the buildings durably to ``path``.
 
     Args:
         outlines: Every traced block with the file of its outlines; row by row, so that few buildings stay open.
         path: Arrow IPC file to write.
+        complete: Whether these are all blocks; else buildings that reach the other ones are left out.
 
     Raises:
         OpenSeam: a block that a building reaches is not among them.
@@ -266,7 +267,8 @@ def weld(outlines: Iterable[tuple[BlockIndex, Path]], path: Path) -> Index:
             batch = write(Buildings.concatenate([welded.buildings for welded in done])) if done else 0
             for row, welded in enumerate(done):
                 index.add(welded, (batch, row))
-        welder.finish()
+        if complete:
+            welder.finish()
     return index
 
 

@@ -76,7 +76,7 @@ def test_signals_are_honoured_and_the_run_is_resumed(
 def test_ctrl_c_while_the_workers_are_being_started(tmp_path: Path, tiny_weights: Path) -> None:
     """It reaches the server that they are forked from, too, amid its imports."""
     run = runs.start(small.tiny_region(tmp_path, tiny_weights))
-    runs.wait_until(lambda: (tmp_path / "out/.work/lease").exists(), run)
+    runs.wait_until((tmp_path / "out/.work/lease").exists, run)
     SENDERS["Ctrl-C in a terminal"](run)
     _, said = run.communicate(timeout=PROMISED + 10)
     assert_honoured(tmp_path / "out", run.returncode, said)

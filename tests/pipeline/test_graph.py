@@ -3,6 +3,8 @@
 import errno
 import gc
 import logging
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -115,6 +117,29 @@ def test_a_full_disk_ends_the_run(crew: Crew) -> None:
     with pytest.raises(OSError, match="No space left"):
         list(crew.each(jobs(SAMPLES, 12, BAD, ROTTEN)))
     assert tries[FULL] == ATTEMPTS
+
+
+def die_at_first(flag: Path) -> str:
+    """Kill this worker, unless that was done before."""
+    if not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def die(_: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_call_whose_worker_is_killed_is_tried_again(tmp_path: Path) -> None:
+    with (
+        dask.config.set(cluster.SETTINGS),
+        cluster.processes(1, 1, {"PYTHONPATH": str(Path(__file__).parent)}) as client,
+        Crew.of(client, Stop()) as crew,
+    ):
+        assert crew.call(die_at_first, tmp_path / "flag") == "alive"
+        with pytest.raises(graph.WorkerDied, match="die was killed 3 times"):
+            crew.call(die, tmp_path)
 
 
 def test_after_a_stop_nothing_is_started(crew: Crew) -> None:

@@ -85,6 +85,7 @@ def plan_of(output: Path, size: int = 960, block: int = 320) -> Plan:
         shaping=Shaping(77),
         active=np.arange(grid.blocks[0] * grid.blocks[1]).reshape(grid.blocks) != 5,
         projection=Projection(1, (608, 608), 900000, size * size, 1 << 31, 1 << 30, 1 << 24),
+        most=608 * 608,
     )
 
 

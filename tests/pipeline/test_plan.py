@@ -13,7 +13,7 @@ from pyproj import CRS
 
 from models.catalogue import CATALOGUE
 from models.weights import Weights
-from pipeline import config, plan
+from pipeline import config, machine, plan
 from pipeline.errors import InputError
 from pipeline.machine import GIB
 from pipeline.mosaic import Mosaic, Scene
@@ -33,7 +33,7 @@ def planned(folder: Path, shape: tuple[int, int], most: int | None, **tiles: Any
     scene = Scene(folder / "a.tif", window, (1, 2, 3), None, False, None)
     mosaic = Mosaic(shape, Affine(0.3, 0, 0, 0, -0.3, 0), CRS.from_epsg(32633).to_wkt(), (scene,))
     engine = plan.Engine(folder / "w", NETWORK, "cuda", "bf16", "none", GIB, 144.0, most)
-    return plan.make(config.load(path), mosaic, Weights(NETWORK), engine, None)
+    return plan.make(config.load(path), mosaic, Weights(NETWORK), engine)
 
 
 sides = st.integers(1, 30_000)
@@ -79,7 +79,7 @@ def sparse(folder: Path, shape: tuple[int, int], windows: list[Window], area: by
     scenes = tuple(Scene(folder / "a.tif", window, (1, 2, 3), None, False, None) for window in windows)
     mosaic = Mosaic(shape, Affine(0.3, 0, 0, 0, -0.3, 0), CRS.from_epsg(32633).to_wkt(), scenes, area)
     engine = plan.Engine(folder / "w", NETWORK, "cpu", "bf16", "none", GIB // 4, 144.0)
-    return plan.make(config.load(path), mosaic, Weights(NETWORK), engine, None)
+    return plan.make(config.load(path), mosaic, Weights(NETWORK), engine)
 
 
 @given(apart())
@@ -101,3 +101,59 @@ def test_a_small_area_of_a_large_scene_takes_its_own_time(tmp_path: Path) -> Non
     area = shapely.box(3000, 3000, 3600, 3600)
     computed = sparse(tmp_path, (9000, 9000), [Window(Span(0, 9000), Span(0, 9000))], area.wkb).projection.computed
     assert computed < 7 * area.area
+
+
+def on_device(folder: Path, free: float, memory: str, size: str = "auto") -> plan.Plan:
+    """The plan of a 20,000² scene for a GPU with ``free`` bytes of its own."""
+    path, shape = folder / "region.yaml", (20_000, 20_000)
+    path.write_text(f"name: any\nscenes: [a.tif]\nmemory: {memory}\ntiles: {{size: {size}}}\n")
+    window = Window(Span(0, shape[0]), Span(0, shape[1]))
+    scene = Scene(folder / "a.tif", window, (1, 2, 3), None, False, None)
+    mosaic = Mosaic(shape, Affine(0.3, 0, 0, 0, -0.3, 0), CRS.from_epsg(32633).to_wkt(), (scene,))
+    engine = plan.Engine(folder / "w", NETWORK, "cuda", "bf16", "none", 3 * GIB, 144.0, device_bytes=int(free))
+    return plan.make(config.load(path), mosaic, Weights(NETWORK), engine)
+
+
+def test_a_tile_fits_the_memory_of_the_gpu_and_that_of_the_machine_each(tmp_path: Path) -> None:
+    small, large = (on_device(tmp_path, free * GIB, "6GiB") for free in (4, 70))
+    assert small.projection.device <= 4 * GIB
+    assert small.projection.tile < large.projection.tile
+    assert large.projection.ram <= 8 * GIB
+    assert on_device(tmp_path, 70 * GIB, "2GiB").projection.device > 6 * GIB, "its memory is not the machine's"
+
+
+def test_a_gpu_or_machine_that_is_too_small_for_a_tile_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"inference.device: cuda has 3.00 GiB free, 3.\d\d GiB are needed"):
+        on_device(tmp_path, 3 * GIB, "6GiB")
+    with pytest.raises(InputError, match=r"memory: 0\.20 GiB is too little for one tile"):
+        on_device(tmp_path, 70 * GIB, "200MiB")
+
+
+def test_a_tile_that_is_asked_for_is_computed_within_the_memory(tmp_path: Path) -> None:
+    made = on_device(tmp_path, 4 * GIB, "6GiB", "8192")
+    assert made.projection.tile == (8192, 8192)
+    assert made.most < 8192**2
+    assert made.projection.device <= 4 * GIB
+
+
+WORKERS = {
+    "{}": 4,
+    "{workers: 2}": 2,
+    "{kind: cuda}": 4,
+    "{kind: cuda, workers: 1}": 1,
+    "{kind: cuda, gpus: 2}": 2,
+    "{kind: slurm}": 1,
+    "{kind: slurm, workers: 3}": 3,
+    "{kind: slurm, gpus: 4, workers: 2}": 8,
+    "{kind: address, address: 'tcp://a:1'}": 1,
+}
+
+
+@pytest.mark.parametrize(("cluster", "workers"), WORKERS.items())
+def test_the_plan_counts_the_workers_that_are_started(
+    cluster: str, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: 4)
+    path = tmp_path / "region.yaml"
+    path.write_text(f"name: any\nscenes: [a.tif]\ncluster: {cluster}\n")
+    assert plan.worker_count(config.load(path)) == workers

@@ -7,9 +7,10 @@ import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from small import AFFINE, planned, texture, write_region, write_scene
+from small import AFFINE, planned, texture, write_region, write_scene, write_weights
 
 from pipeline import store, tasks
+from pipeline.errors import PipelineError
 from tiling.grid import BlockIndex, Span, Window
 
 
@@ -40,8 +41,13 @@ def test_a_tile_that_the_device_cannot_hold_is_halved_without_a_trace(
         return samples(rgb)
 
     monkeypatch.setattr(predictor, "samples", small_device)
-    halved = tasks.infer(tile).values
+    result = tasks.infer(tile)
+    halved = result.values
+    assert result.halved
     assert len(seen) >= 2
+    again = len(seen)
+    assert (tasks.infer(tile).values == halved).all()
+    assert len(seen) == 2 * again, "what was too large once is not tried again"
     assert np.abs(halved.astype(int) - whole).max() <= 1  # rounding of P ± 1e-6 at a step of the samples
 
 
@@ -73,3 +79,27 @@ def test_overlapping_scenes_are_told_apart_by_the_pixels_that_they_gave(tmp_path
     numbers = tasks.scene_numbers(made, block)
     assert (numbers[:, :100] == 0).all()
     assert (numbers[:, 100:] == 1).all()
+
+
+def test_a_worker_that_outlives_its_driver_takes_the_network_that_is_there_now(tmp_path: Path) -> None:
+    """The weights at a path are others by the next run, of the same output, whose first driver was killed."""
+    write_scene(tmp_path / "scenes/a.tif", texture((96, 96)))
+    weights = write_weights(tmp_path / "w.safetensors", seed=1)
+    region = write_region(tmp_path, weights, ["scenes/*.tif"])
+
+    def values() -> np.ndarray:
+        return tasks.infer(tasks.read(BlockIndex(0, 0))).values
+
+    planned(region)
+    first = values()
+    write_weights(weights, seed=2)
+    assert (values() == first).all(), "loaded once"
+    planned(region)
+    assert (values() != first).mean() > 0.5
+    tasks.release("")
+    write_weights(weights, seed=3)
+    made = planned(region)
+    write_weights(weights, seed=4)
+    tasks.prepare(made)
+    with pytest.raises(PipelineError, match="changed since the run began"):
+        values()
