@@ -152,8 +152,10 @@ SENTENCES = {
         "region.yaml:3:15 tiles.size: 256 leaves nothing inside a halo of 200 + 200 px; the least is 480"
     ],
     MINIMAL + "tiles: {size: 320}\ninference: {tta: d4}": [
-        "region.yaml:4:18 inference.tta: d4 turns the tile, "
-        + "so tiles.size 320 leaves nothing inside a halo of 160 + 160 px; the least is 352"
+        (
+            "region.yaml:4:18 inference.tta: d4 turns the tile, "
+            "so tiles.size 320 leaves nothing inside a halo of 160 + 160 px; the least is 352"
+        )
     ],
     MINIMAL + "tiles: {sise: 512}": ["region.yaml:3:9 tiles.sise: unknown key; did you mean tiles.size?"],
     MINIMAL + "threshold: 0.3": ["region.yaml:3:1 threshold: unknown key; did you mean footprints.threshold?"],
