@@ -270,8 +270,8 @@ def _too_little(region: Region, engine: Engine, least: int) -> str:
     fixed, per_pixel = _host_bytes(engine)
     limit, needed = memory_limit(region), (fixed + least * per_pixel)
     if needed > limit or engine.device_bytes is None:
-        need = f"at least {needed / GIB:.2f}GiB is needed"
-        return f"memory: {limit / GIB:.2f} GiB is too little for one tile; {need}"
+        least_needed = f"{needed / GIB:.2f}GiB"
+        return f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {least_needed} is needed"
     needed = engine.fixed_bytes + least * engine.bytes_per_pixel
     free = f"{engine.device} has {engine.device_bytes / GIB:.2f} GiB free"
     return f"inference.device: {free}, {needed / GIB:.2f} GiB are needed for one tile; use another device, or cpu"
