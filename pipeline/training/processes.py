@@ -44,9 +44,10 @@ class Processes:
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of all processes' values, so that all decide alike."""
+        total = value.clone()  # the loss itself is still to be differentiated
         if self.count > 1:
-            distributed.all_reduce(value)
-        return value / self.count
+            distributed.all_reduce(total)
+        return total / self.count
 
     @torch.no_grad()
     def agree(self, tensors: Iterable[Tensor]) -> None:
