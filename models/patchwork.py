@@ -6,13 +6,14 @@ computed for one patch of a held layer at a time, small enough for a processor's
 patch depends on (``models.reach``). That is exact, as tiling is, and takes no longer (docs/performance.md).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, isqrt
+from math import ceil, isqrt, prod
 
 import torch
 from torch import Tensor, fx, nn
 
+from models.arena import Life, offsets
 from models.memory import trim
 from models.reach import POINTWISE, Graph, looks_at, scale
 
@@ -24,8 +25,6 @@ Write = Callable[[Patch, Tensor], None]  # where, (1, C, h, w) of the output
 RECOMPUTED = 0.01
 # ^ Full-resolution features are computed twice rather than held where that adds no more to the network's work: 0.4 %
 # for TernausNet11's first convolution, whose 64 channels would double the memory.
-LARGE = 4 << 20
-# ^ px; for such inputs memory is given back after each stage, not only at the end: 1 % of the time, and less for larger
 GRAIN = 16
 # ^ px; patches start on even numbers at every resolution change, and rows of vectors are whole
 
@@ -50,7 +49,8 @@ class Patchwork:
         self.graph = Graph(network)
         self.patch_bytes = patch_bytes
         self.channels = _channels(self.graph)
-        self.itemsize = next(network.parameters()).element_size()
+        parameter = next(network.parameters())
+        self.itemsize, self.device = parameter.element_size(), parameter.device
         targets = [*_held(self.graph), self.graph.nodes[-1]]
         paths = {target: _path(target, set(targets)) for target in targets}
         last = {source: target for target, (_, sources) in paths.items() for source in sources}
@@ -59,18 +59,19 @@ class Patchwork:
             _Stage(target, self._bytes(_made(self.graph, inner), target), done[target])
             for target, (inner, _) in paths.items()
         ]
+        held = targets[:-1]
+        self.lives = [
+            Life(step, targets.index(last[layer]), self._bytes([layer], self.graph.nodes[0]))
+            for step, layer in enumerate(held)
+        ]
+        self.offsets = dict(zip(held, offsets(self.lives), strict=True))
+        self.arena: Tensor | None = None
 
     @property
     def held_bytes(self) -> float:
-        """Most memory that held layers take at a time, per pixel of the input, B."""
-        held: dict[fx.Node, float] = {}
-        peak = 0.0
-        for stage in self.stages[:-1]:
-            held[stage.target] = self._bytes([stage.target], self.graph.nodes[0])
-            peak = max(peak, sum(held.values()))
-            for node in stage.done:
-                held.pop(node, None)
-        return peak
+        """Memory that held layers take, per pixel of the input, B."""
+        ends: list[float] = [begin + life.size for begin, life in zip(self.offsets.values(), self.lives, strict=True)]
+        return max(ends)
 
     @property
     def most_pixels(self) -> int:
@@ -80,7 +81,10 @@ class Patchwork:
 
     def run(self, shape: Span, read: Read, write: Write) -> None:
         """Map an input of ``shape`` (height, width) px, multiples of the stride, to an output written in patches."""
-        run = _Run(self.graph, shape, read)
+        pixels = shape[0] * shape[1]
+        arena = self._take(ceil(self.held_bytes * pixels))
+        places = {target: arena[int(offset * pixels) :] for target, offset in self.offsets.items()}
+        run = _Run(self.graph, shape, read, places)
         for stage in self.stages:
             for patch in self._patches(stage, run.shape(stage.target)):
                 part = run.compute(stage.target, patch)
@@ -90,9 +94,16 @@ class Patchwork:
                     run.hold(stage.target, patch, part)
             for node in stage.done:
                 run.held.pop(node, None)
-            if shape[0] * shape[1] >= LARGE:
-                trim()
+        self.arena = arena
         trim()
+
+    def _take(self, size: int) -> Tensor:
+        """The arena, or a new one where it is too small, B; whoever runs meanwhile gets another."""
+        arena, self.arena = self.arena, None
+        if arena is None or len(arena) < size:
+            del arena
+            arena = torch.empty(size, dtype=torch.uint8, device=self.device)
+        return arena
 
     def _bytes(self, nodes: list[fx.Node], target: fx.Node) -> float:
         """Memory of the features of ``nodes`` for each pixel of ``target``, B."""
@@ -111,10 +122,11 @@ class Patchwork:
 class _Run:
     """One input on its way through the network."""
 
-    def __init__(self, graph: Graph, shape: Span, read: Read) -> None:
+    def __init__(self, graph: Graph, shape: Span, read: Read, places: Mapping[fx.Node, Tensor]) -> None:
         self.graph = graph
         self.input_shape = shape
         self.read = read
+        self.places = places
         self.held: dict[fx.Node, Tensor] = {}
 
     def shape(self, node: fx.Node) -> Span:
@@ -125,7 +137,9 @@ class _Run:
     def hold(self, node: fx.Node, patch: Patch, part: Tensor) -> None:
         """Keep a patch of a held layer, channels last."""
         if node not in self.held:
-            self.held[node] = part.new_empty((1, *self.shape(node), part.shape[1])).permute(0, 3, 1, 2)
+            shape = (1, *self.shape(node), part.shape[1])
+            memory = self.places[node][: prod(shape) * part.itemsize]
+            self.held[node] = memory.view(part.dtype).view(shape).permute(0, 3, 1, 2)
         _crop(self.held[node], patch).copy_(part)
 
     def compute(self, node: fx.Node, patch: Patch) -> Tensor:
@@ -139,7 +153,7 @@ class _Run:
             return activated
         looks = [_looks(layer, span, size) for span, size in zip(patch, self.shape(sources[0]), strict=True)]
         (rows, top), (cols, left) = looks
-        out: Tensor = layer(self._window(sources[0], (rows, cols)))
+        out = _apply(layer, self._window(sources[0], (rows, cols)))
         return _crop(out, ((patch[0][0] - top, patch[0][1] - top), (patch[1][0] - left, patch[1][1] - left)))
 
     def _window(self, node: fx.Node, patch: Patch) -> Tensor:
@@ -150,6 +164,20 @@ class _Run:
 
 def _crop(features: Tensor, patch: Patch) -> Tensor:
     return features[:, :, slice(*patch[0]), slice(*patch[1])]
+
+
+def _apply(layer: nn.Module, features: Tensor) -> Tensor:
+    """What a layer makes of features; halving by maximum without torch's int64 indices, four times a bf16 input."""
+    if isinstance(layer, nn.MaxPool2d) and _halves(layer):
+        across = torch.maximum(features[..., 0::2], features[..., 1::2])
+        return torch.maximum(across[:, :, 0::2], across[:, :, 1::2])
+    out: Tensor = layer(features)
+    return out
+
+
+def _halves(layer: nn.MaxPool2d) -> bool:
+    """Whether a layer takes the maximum of each 2 × 2 px."""
+    return (layer.kernel_size, layer.stride, layer.padding, layer.dilation) == (2, 2, 0, 1)
 
 
 def _joined(node: fx.Node, parts: list[Tensor]) -> Tensor:

@@ -43,6 +43,19 @@ def test_patches_equal_whole_layers(name: str) -> None:
     assert (patched - whole).abs().max() <= 2e-6 * whole.abs().max()
 
 
+@torch.inference_mode()
+def test_tiles_of_changing_sizes_use_the_same_memory_and_leave_nothing_in_it() -> None:
+    network = lively(build("unet-resnet18", num_classes=2))
+    used = Patchwork(network, patch_bytes=150_000)
+    places = set()
+    for shape in ((64, 64), (96, 128), (64, 32), (96, 128)):
+        x = torch.randn(1, 3, *shape)
+        assert torch.equal(in_patches(used, x), in_patches(Patchwork(network, patch_bytes=150_000), x))
+        assert used.arena is not None
+        places.add((used.arena.data_ptr(), len(used.arena)))
+    assert {size for _, size in places} == {64 * 64 * used.held_bytes, 96 * 128 * used.held_bytes}
+
+
 def test_ternausnet11_holds_no_layer_at_full_resolution() -> None:
     patchwork = Patchwork(build("ternausnet11"), patch_bytes=1 << 20)
     targets = [stage.target for stage in patchwork.stages[:-1]]
