@@ -1,11 +1,14 @@
 """Whole runs against the script written by hand, and against the network alone, turn by turn in one go.
 
-python -m tests.benchmarks.speed [--network contrast|ternausnet11] [--weights FILE] [--side 5000] [--repeat 5]
+python -m tests.benchmarks.speed [--network contrast|ternausnet11] [--weights FILE] [--scene FILE] [--side 5000]
+
+The scene is a texture, on which the null network finds thousands of blobs; with a trained network take real imagery.
 
 Wall time means something on a quiet machine only; processor time, summed over all processes, also on a busy one.
 """
 
 import argparse
+import json
 import os
 import runpy
 import statistics
@@ -17,7 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
+import rasterio
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]
 NULL = Path(__file__).parent / "null_network"
@@ -82,9 +88,17 @@ def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path, Path
     if weights is None:
         weights = folder / "weights.safetensors"
         checkpoints.save(build(options.network), weights, Weights(network=options.network, threshold=0.5))
-    scene = write_scene(folder / "scene.tif", texture((options.side, options.side)))
+    rgb = mirrored(options.scene, options.side) if options.scene else texture((options.side, options.side))
+    scene = write_scene(folder / "scene.tif", rgb)
     region = write_region(folder, weights, ["scene.tif"], inference={"precision": options.precision, "device": "cpu"})
     return scene, weights.resolve(), region
+
+
+def mirrored(scene: Path, side: int) -> NDArray[np.uint8]:
+    """(side, side, 3): a scene's upper left part, mirrored where it is smaller."""
+    with rasterio.open(scene) as source:
+        rgb = np.moveaxis(source.read([1, 2, 3]), 0, -1)[:side, :side]
+    return np.pad(rgb, [(0, side - rgb.shape[0]), (0, side - rgb.shape[1]), (0, 0)], mode="symmetric")
 
 
 def network_alone(scene: Path, weights: Path, precision: str) -> str:
@@ -104,6 +118,12 @@ wall, cpu = time.perf_counter(), time.process_time()
 predictor.samples(rgb)
 print(time.perf_counter() - wall, time.process_time() - cpu)
 """
+
+
+def precision_of(region: Path) -> str:
+    """The precision of the run before: what ``auto`` came to."""
+    plan = json.loads((region.parent / "out" / "run.json").read_text())["plan"]
+    return plan["network"].split(", ")[2]
 
 
 def alone(scene: Path, weights: Path, precision: str) -> Cost:
@@ -130,6 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="contrast")
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--scene", type=Path, help="imagery to take instead of a texture")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--side", type=int, default=5000)
     parser.add_argument("--repeat", type=int, default=5)
@@ -146,7 +167,7 @@ def main() -> None:
         contestants: dict[str, Callable[[], Cost]] = {
             "pipeline.run": lambda: run(*ours),
             "by hand": lambda: run(*hand),
-            "network alone": lambda: alone(scene, weights, options.precision),
+            "network alone": lambda: alone(scene, weights, precision_of(region)),
         }
         if options.without_script:
             del contestants["by hand"]
