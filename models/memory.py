@@ -5,6 +5,18 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
+KEEP_PAGES = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+"""Environment in which glibc gives a network's patches the pages that it has, and asks for new ones in large pieces.
+
+By itself it returns what a patch frees, and the system clears it again for the next: up to a third of the time.
+``trim`` gives back what has been kept.
+"""
+
 
 @cache
 def _trimmer() -> Callable[[int], int] | None:

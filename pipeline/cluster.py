@@ -16,6 +16,7 @@ import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
+from models.memory import KEEP_PAGES
 from pipeline import machine, nursery, plan
 from pipeline.config import Cluster, Region
 from pipeline.errors import InputError, PipelineError
@@ -41,8 +42,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.worker.multiprocessing-method": nursery.METHOD,
     "distributed.diagnostics.nvml": False,
-    # Dask's own setting gives freed memory back at once: the network's patches would clear their pages anew each time,
-    # which takes a quarter of its speed. Tiles' memory is given back all the same, by ``models.memory``.
+    # Dask's own setting gives freed memory back at once; ``models.memory`` has ours.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     # The plan bounds the memory; pausing or spilling behind its back only hides a wrong plan.
     "distributed.worker.memory.target": False,
@@ -56,8 +56,6 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "30s",
 }
-# What SETTINGS do for the workers that we start, for those that a batch job starts: Dask leaves alone what is set.
-KEEP_PAGES = {"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 WORKER = ("--nthreads", str(THREADS), "--preload", "pipeline.worker")
 
 Say = Callable[[str], None]

@@ -18,7 +18,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, WorkerPlugin
 
-from pipeline import tasks
+from pipeline import network, tasks
 from pipeline.cluster import THREADS
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.jobs import Finished, Job, Stop
@@ -174,6 +174,10 @@ class Crew:
             except CancelledError:
                 raise Interrupted(GONE) from None
         raise WorkerDied(f"the worker of {task.__name__} was killed {ATTEMPTS} times (out of memory?)")
+
+    def rest(self) -> None:
+        """Let the workers give back what the network took; it is loaded again if need be."""
+        self.client.run(network.forget, on_error="ignore")
 
     @property
     def busy(self) -> int:

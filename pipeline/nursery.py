@@ -8,9 +8,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context, resource_tracker
+
+from models.memory import KEEP_PAGES
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 """How Dask's nannies start workers; elsewhere, system libraries do not survive a fork of what has loaded them."""
@@ -25,18 +27,28 @@ def start() -> None:
         get_context(METHOD).set_forkserver_preload(["pipeline.preloaded"])
         with deaf():
             _start_tracker()
-            forkserver.ensure_running()
+            with environment(KEEP_PAGES | os.environ):
+                forkserver.ensure_running()
 
 
 def _start_tracker() -> None:
     """Start the process that removes what is shared after a run that was killed, and let it not warn of having to."""
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker"]))
-    try:
+    warnings = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]
+    with environment({"PYTHONWARNINGS": ",".join(filter(None, warnings))}):
         resource_tracker.ensure_running()
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Processes that are started meanwhile find these variables."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
     finally:
-        del os.environ["PYTHONWARNINGS"]
-        os.environ.update({"PYTHONWARNINGS": before} if before is not None else {})
+        for name in variables.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

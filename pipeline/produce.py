@@ -123,6 +123,7 @@ class Production:
 
     def _footprints(self, made: Plan, ledger: Ledger, crew: Crew) -> finish.Stored:
         """Weld, then finish every block; rows in the blocks' order."""
+        crew.rest()
         blocks = [block for block in indices(outline.traced(made.active)) if block not in ledger.untraced]
         paths = ((block, made.outline_path(block)) for block in blocks)
         index = weld.weld(paths, made.welded, complete=not ledger.untraced)

@@ -7,38 +7,26 @@ tasks travel as block indices only.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from math import inf
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from models.memory import trim
-from models.weights import describe
-from pipeline import durable, pixels, store
-from pipeline.errors import PipelineError
+from pipeline import durable, network, pixels, store
 from pipeline.footprints import finish as finishing
 from pipeline.footprints import outline as outlines
 from pipeline.footprints import weld
 from pipeline.footprints.ground import Frame
 from pipeline.journal import Seal
-from pipeline.plan import READ_AHEAD, Engine, Plan
+from pipeline.plan import READ_AHEAD, Plan
 from pipeline.samples import NO_DATA, SAMPLE_MAX
-from tiling.grid import BlockIndex, Grid, Span, Window, round_up
-
-if TYPE_CHECKING:
-    from models.predictor import Predictor
+from tiling.grid import BlockIndex, Grid, Span, Window
 
 _plans: dict[str, Plan] = {}
 _here = threading.local()
-# The slot of the device: one tile at a time is in the network.
-_device = threading.Lock()
-# The smallest tile, in pixels, that the device could not hold in a run of an output folder.
-_too_large: dict[Path, int] = {}
 # Tiles in memory: the one on the device, those that wait for it, samples on their way to the disk.
 _tiles = threading.BoundedSemaphore(1 + READ_AHEAD)
 
@@ -54,8 +42,9 @@ def prepare(plan: Plan, run: str = "") -> None:
 def release(run: str) -> None:
     """Forget a run and its network."""
     plan = _plans.pop(run, None)
-    _too_large.pop(plan.output, None) if plan else None
-    _predictor.cache_clear()
+    if plan is not None:
+        network.forget_limits(plan.output)
+    network.forget()
 
 
 def each(arguments: Sequence[Any], run: str, task: Callable[[Any], Any]) -> list[Any]:
@@ -69,30 +58,13 @@ def each(arguments: Sequence[Any], run: str, task: Callable[[Any], Any]) -> list
 def alone(run: str, task: Callable[..., Any], *arguments: Any) -> Any:
     """Do a task of a run while nothing else is on the device."""
     _here.run = run
-    with _device:
+    with network.device():
         return task(*arguments)
 
 
 def current() -> Plan:
     """The plan of the run that this thread works for."""
     return _plans[getattr(_here, "run", "")]
-
-
-def predictor() -> "Predictor":
-    """The network of the plan, loaded once per process on the device that the plan names."""
-    return _predictor(current().engine)
-
-
-@lru_cache(maxsize=2)  # the plan's, and the same in fp32 for tiles that overflow it
-def _predictor(engine: Engine) -> "Predictor":
-    from models.checkpoints import load  # noqa: PLC0415 - torch: the driver knows the tasks but must not pay for it
-    from models.predictor import Predictor  # noqa: PLC0415
-
-    weights = describe(engine.weights)
-    if weights.sha256 != engine.sha256:
-        raise PipelineError(f"{engine.weights}: changed since the run began; start it anew with --overwrite")
-    network = load(engine.weights, engine.network)
-    return Predictor(network, weights, engine.device, engine.precision, engine.tta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,72 +147,14 @@ def infer(tile: Tile) -> Samples:
     """Run the network on a tile, when the device is free."""
     if tile.rgb is None:
         return Samples(None, 0.0)
-    grid = current().grid
-    with _device:
+    plan = current()
+    with network.device():
         started = time.perf_counter()
-        seen = grid.tile(tile.block)
-        values = _samples(tile.rgb, seen, grid.window(tile.block))
-        seconds, halved = time.perf_counter() - started, seen.area > _largest()
+        seen = plan.grid.tile(tile.block)
+        values = network.samples(plan, tile.rgb, seen, plan.grid.window(tile.block))
+        seconds, halved = time.perf_counter() - started, seen.area > network.largest(plan)
     values[~tile.wanted] = NO_DATA
     return Samples(values, seconds, halved)
-
-
-def _samples(rgb: NDArray[np.uint8], seen: Window, window: Window) -> NDArray[np.uint8]:
-    """Run the network on the tile ``seen`` and keep ``window``; a tile that the device cannot hold is halved."""
-    halves = split(window, current().grid.rows.stride)
-    if len(halves) == 1 or seen.area <= _largest():
-        try:
-            return _finite(rgb)[window.within(seen)].copy()
-        except MemoryError:  # the predictor's DeviceMemoryError is one
-            if len(halves) == 1:
-                raise
-            _too_large[current().output] = seen.area
-    parts = [_half(rgb, seen, half) for half in halves]
-    return np.concatenate(parts, axis=0 if halves[0].cols == window.cols else 1)
-
-
-def _largest() -> float:
-    """Pixels of the largest tile that is worth trying: what was too large for the device once would be again."""
-    plan = current()
-    return min(plan.most, _too_large.get(plan.output, inf) - 1)
-
-
-def _finite(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Samples of a tile; where a half precision overflows, once more in fp32."""
-    try:
-        return predictor().samples(rgb)
-    except ArithmeticError:  # the predictor's NotFiniteError is one
-        if current().engine.precision == "fp32":
-            raise
-        return _predictor(replace(current().engine, precision="fp32")).samples(rgb)
-
-
-def _half(rgb: NDArray[np.uint8], seen: Window, half: Window) -> NDArray[np.uint8]:
-    """Samples of a part of a block, from the part of its tile that reaches as far as the halo."""
-    grid = current().grid
-    rows = _reach(half.rows, seen.rows, grid.rows.stride, (grid.rows.before, grid.rows.after))
-    cols = _reach(half.cols, seen.cols, grid.cols.stride, (grid.cols.before, grid.cols.after))
-    part = Window(rows, cols)
-    return _samples(np.ascontiguousarray(rgb[part.within(seen)]), part, half)
-
-
-def _reach(span: Span, seen: Span, stride: int, context: tuple[int, int]) -> Span:
-    """A span grown by its context on the stride, within what the tile has."""
-    before, after = (round_up(px, stride) for px in context)
-    return Span(max(span.start - before, seen.start), min(round_up(span.stop, stride) + after, seen.stop))
-
-
-def split(window: Window, stride: int) -> list[Window]:
-    """Two halves of a window along its longer side, cut on the stride; the window itself when it is too small."""
-    rows, cols = window.rows, window.cols
-    longer = rows if len(rows) >= len(cols) else cols
-    middle = longer.start + round_up(len(longer) // 2, stride)
-    if middle >= longer.stop:
-        return [window]
-    first, second = Span(longer.start, middle), Span(middle, longer.stop)
-    if longer is rows:
-        return [Window(first, cols), Window(second, cols)]
-    return [Window(rows, first), Window(rows, second)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +250,7 @@ def seam_error(corner: tuple[int, int]) -> float:
     everything = Window(*(Span(0, axis.padded) for axis in (plan.grid.rows, plan.grid.cols)))
     seen = Window(
         *(
-            _reach(span, whole, stride, (context, context))
+            network.around(span, whole, stride, (context, context))
             for span, whole in ((near.rows, everything.rows), (near.cols, everything.cols))
         )
     )
@@ -344,7 +258,7 @@ def seam_error(corner: tuple[int, int]) -> float:
         scene = pixels.read(plan.mosaic, seen.clip(plan.grid.shape))
     except pixels.SceneError:
         return 0.0  # nothing to compare; the block that is damaged is reported as such
-    exact = _finite(pad(scene.rgb, seen.shape))[near.within(seen)]
+    exact = network.finite(plan.engine, pad(scene.rgb, seen.shape))[near.within(seen)]
     stored = store.read(plan.probabilities, near, plan.grid)
     known = stored != NO_DATA
     return float(np.abs(exact[known].astype(int) - stored[known]).max(initial=0)) / SAMPLE_MAX

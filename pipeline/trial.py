@@ -11,6 +11,7 @@ from pipeline import pixels
 from pipeline.config import Region
 from pipeline.errors import InputError
 from pipeline.mosaic import Mosaic
+from pipeline.network import adopt
 from pipeline.plan import Engine
 from tiling.grid import Span, Window
 
@@ -81,10 +82,12 @@ class Request:
         predictor = Predictor(network, self.weights, device, chosen, self.tta)
         need, most = predictor.need, predictor.patchwork.most_pixels if device != "cpu" else None
         names = self.weights.path, self.network, device, chosen, self.tta
-        return Engine(
+        engine = Engine(
             *names, need.fixed, need.per_pixel, most,
             device_bytes=_free(device), sha256=self.weights.sha256, check=check,
         )  # fmt: skip
+        adopt(engine, predictor)
+        return engine
 
     def _device(self) -> str:
         """The device that is asked for, if it is there."""

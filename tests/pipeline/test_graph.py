@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import cluster, graph, store, tasks
+from pipeline import cluster, graph, network, store, tasks
 from pipeline.graph import ATTEMPTS, MOST, Census, Crew
 from pipeline.jobs import Finished, Job, Stop
 from pipeline.journal import OUTLINE, SAMPLES
@@ -165,7 +165,7 @@ def test_however_many_threads_a_worker_has_its_tiles_are_few_and_one_is_on_the_d
     made = small.planned(small.tiny_region(tmp_path, weights, **small.FINE))
     store.create(made.probabilities, made.grid, made.mosaic.affine, made.mosaic.crs)
     held, on_device, most = 0, 0, [0, 0]
-    read, keep, samples = tasks.read, tasks.keep, tasks._samples
+    read, keep, samples = tasks.read, tasks.keep, network.samples
 
     def counted_read(block: BlockIndex) -> tasks.Tile:
         nonlocal held
@@ -191,7 +191,7 @@ def test_however_many_threads_a_worker_has_its_tiles_are_few_and_one_is_on_the_d
 
     monkeypatch.setattr(tasks, "read", counted_read)
     monkeypatch.setattr(tasks, "keep", counted_keep)
-    monkeypatch.setattr(tasks, "_samples", counted_samples)
+    monkeypatch.setattr(network, "samples", counted_samples)
     threads = [threading.Thread(target=tasks.each, args=([block], "", tasks.samples)) for block in made.blocks()]
     for thread in threads:
         thread.start()

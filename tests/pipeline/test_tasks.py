@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import AFFINE, planned, texture, write_region, write_scene, write_weights
 
-from pipeline import store, tasks
+from pipeline import network, store, tasks
 from pipeline.errors import PipelineError
 from tiling.grid import BlockIndex, Span, Window
 
@@ -17,7 +17,7 @@ from tiling.grid import BlockIndex, Span, Window
 @given(top=st.integers(0, 9), rows=st.integers(1, 300), left=st.integers(0, 9), cols=st.integers(1, 300))
 def test_halves_partition_a_window_on_the_stride(top: int, rows: int, left: int, cols: int) -> None:
     window = Window(Span(32 * top, 32 * top + rows), Span(32 * left, 32 * left + cols))
-    halves = tasks.split(window, 32)
+    halves = network.split(window, 32)
     assert sum(half.area for half in halves) == window.area
     assert all(half.rows.start % 32 == half.cols.start % 32 == 0 for half in halves)
     assert len(halves) == 2 or max(rows, cols) <= 32
@@ -30,7 +30,7 @@ def test_a_tile_that_the_device_cannot_hold_is_halved_without_a_trace(
     planned(write_region(tmp_path, weights, ["scenes/*.tif"]))
     tile = tasks.read(BlockIndex(0, 0))
     whole = tasks.infer(tile).values
-    predictor = tasks.predictor()
+    predictor = network.predictor(tasks.current().engine)
     seen: list[tuple[int, ...]] = []
     samples = predictor.samples
 

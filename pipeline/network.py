@@ -1,0 +1,134 @@
+"""The network on a worker's device: loaded once, one tile at a time, in parts where the memory does not hold a tile."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.memory import trim
+from models.weights import describe
+from pipeline.errors import PipelineError
+from pipeline.plan import Engine, Plan
+from tiling.grid import Span, Window, round_up
+
+if TYPE_CHECKING:
+    from models.predictor import Predictor
+
+KEPT = 2
+"""Networks in memory at a time: the plan's, and the same in fp32 for tiles that overflow it."""
+
+_slot = threading.Lock()
+_predictors: dict[Engine, "Predictor"] = {}
+# The smallest tile, in pixels, that the device could not hold in a run of an output folder.
+_too_large: dict[Path, int] = {}
+
+
+@contextmanager
+def device() -> Iterator[None]:
+    """Wait for the device, and have it alone."""
+    with _slot:
+        yield
+
+
+def predictor(engine: Engine) -> "Predictor":
+    """The network, loaded once per process on the device that the engine names.
+
+    Raises:
+        PipelineError: the weights are not those that the engine was made from.
+    """
+    if engine not in _predictors:
+        adopt(engine, _load(engine))
+    return _predictors[engine]
+
+
+def adopt(engine: Engine, loaded: "Predictor") -> None:
+    """Keep a network that has been loaded, instead of one of before."""
+    for stale in list(_predictors)[: 1 - KEPT]:
+        del _predictors[stale]
+    _predictors[engine] = loaded
+
+
+def forget() -> None:
+    """Give back what the networks take, layers of the next tile included."""
+    _predictors.clear()
+    trim()
+
+
+def forget_limits(output: Path) -> None:
+    """Forget which tiles were too large for a run."""
+    _too_large.pop(output, None)
+
+
+def _load(engine: Engine) -> "Predictor":
+    from models.checkpoints import load  # noqa: PLC0415 - torch: the driver knows the tasks but must not pay for it
+    from models.predictor import Predictor  # noqa: PLC0415
+
+    weights = describe(engine.weights)
+    if weights.sha256 != engine.sha256:
+        raise PipelineError(f"{engine.weights}: changed since the run began; start it anew with --overwrite")
+    network = load(engine.weights, engine.network)
+    return Predictor(network, weights, engine.device, engine.precision, engine.tta)
+
+
+def samples(plan: Plan, rgb: NDArray[np.uint8], seen: Window, window: Window) -> NDArray[np.uint8]:
+    """Run the network on the tile ``seen`` and keep ``window``; a tile that the device cannot hold is halved."""
+    halves = split(window, plan.grid.rows.stride)
+    if len(halves) == 1 or seen.area <= largest(plan):
+        try:
+            return finite(plan.engine, rgb)[window.within(seen)].copy()
+        except MemoryError:  # the predictor's DeviceMemoryError is one
+            if len(halves) == 1:
+                raise
+            _too_large[plan.output] = seen.area
+    parts = [_half(plan, rgb, seen, half) for half in halves]
+    return np.concatenate(parts, axis=0 if halves[0].cols == window.cols else 1)
+
+
+def largest(plan: Plan) -> float:
+    """Pixels of the largest tile that is worth trying: what was too large for the device once would be again."""
+    return min(plan.most, _too_large.get(plan.output, inf) - 1)
+
+
+def finite(engine: Engine, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Samples of a tile; where a half precision overflows, once more in fp32."""
+    try:
+        return predictor(engine).samples(rgb)
+    except ArithmeticError:  # the predictor's NotFiniteError is one
+        if engine.precision == "fp32":
+            raise
+        return predictor(replace(engine, precision="fp32")).samples(rgb)
+
+
+def _half(plan: Plan, rgb: NDArray[np.uint8], seen: Window, half: Window) -> NDArray[np.uint8]:
+    """Samples of a part of a block, from the part of its tile that reaches as far as the halo."""
+    rows, cols = plan.grid.rows, plan.grid.cols
+    part = Window(
+        around(half.rows, seen.rows, rows.stride, (rows.before, rows.after)),
+        around(half.cols, seen.cols, cols.stride, (cols.before, cols.after)),
+    )
+    return samples(plan, np.ascontiguousarray(rgb[part.within(seen)]), part, half)
+
+
+def around(span: Span, within: Span, stride: int, context: tuple[int, int]) -> Span:
+    """A span grown by its context on the stride, within what there is."""
+    before, after = (round_up(px, stride) for px in context)
+    return Span(max(span.start - before, within.start), min(round_up(span.stop, stride) + after, within.stop))
+
+
+def split(window: Window, stride: int) -> list[Window]:
+    """Two halves of a window along its longer side, cut on the stride; the window itself when it is too small."""
+    rows, cols = window.rows, window.cols
+    longer = rows if len(rows) >= len(cols) else cols
+    middle = longer.start + round_up(len(longer) // 2, stride)
+    if middle >= longer.stop:
+        return [window]
+    first, second = Span(longer.start, middle), Span(middle, longer.stop)
+    if longer is rows:
+        return [Window(first, cols), Window(second, cols)]
+    return [Window(rows, first), Window(rows, second)]
