@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def run(*command: str) -> Cost:
     peak = 0
     while process.poll() is None:
         peak = max(peak, watch(process, seconds))
-        time.sleep(0.2)
+        with suppress(psutil.TimeoutExpired):
+            process.wait(0.4)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     return Cost(time.perf_counter() - started, sum(seconds.values()), peak)
