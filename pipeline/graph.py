@@ -177,7 +177,8 @@ class Crew:
 
     def rest(self) -> None:
         """Let the workers give back what the network took; it is loaded again if need be."""
-        self.client.run(network.forget, on_error="ignore")
+        with suppress(Exception):  # it saves memory, no more; what is wrong with the workers shows with the next job
+            self.client.run(network.forget, on_error="ignore")
 
     @property
     def busy(self) -> int:
