@@ -70,8 +70,8 @@ class Patchwork:
     @property
     def held_bytes(self) -> float:
         """Memory that held layers take, per pixel of the input, B."""
-        ends: list[float] = [begin + life.size for begin, life in zip(self.offsets.values(), self.lives, strict=True)]
-        return max(ends)
+        ends = (begin + life.size for begin, life in zip(self.offsets.values(), self.lives, strict=True))
+        return max(ends, default=0.0)
 
     @property
     def most_pixels(self) -> int:
