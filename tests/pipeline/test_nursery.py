@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 from runs import PROJECT
 
+from models.memory import KEEP_PAGES
+
 CODE = """
 import os, sys
 from multiprocessing import get_context
@@ -45,3 +47,8 @@ def test_workers_share_one_server_that_has_imported_and_it_ends_with_the_run(tmp
     assert server != driver
     psutil.wait_procs([psutil.Process(int(server))] if psutil.pid_exists(int(server)) else [], timeout=20)
     assert not psutil.pid_exists(int(server))
+
+
+def test_the_guide_names_the_same_environment_for_workers_that_others_start() -> None:
+    guide = (PROJECT / "docs/clusters.md").read_text(encoding="utf-8")
+    assert [f"{name}={value}" for name, value in KEEP_PAGES.items() if f"{name}={value}" not in guide] == []
