@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,3 +200,12 @@ def test_however_many_threads_a_worker_has_its_tiles_are_few_and_one_is_on_the_d
         thread.join()
     assert held == on_device == 0
     assert most == [1 + READ_AHEAD, 1]
+
+
+def test_workers_that_rest_give_back_the_network(crew: Crew, tmp_path: Path, weights: Path) -> None:
+    engine = small.planned(small.tiny_region(tmp_path, weights, **small.FINE)).engine
+    loaded = weakref.ref(network.predictor(engine))
+    assert network.predictor(engine) is loaded()
+    crew.rest()
+    gc.collect()
+    assert loaded() is None
