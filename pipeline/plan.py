@@ -37,8 +37,6 @@ DISK_BYTES_PER_PIXEL = 0.5
 READ_AHEAD = 2
 # A mosaic that is covered to a larger share is divided as a full one.
 FULL = 0.9
-# What a block costs besides its pixels, in pixels.
-BLOCK_PIXELS = 1 << 16
 # Smaller blocks are not considered once there are so many: looking at them would take longer than they save.
 MOST_BLOCKS = 1_000_000
 
@@ -278,9 +276,9 @@ def _too_little(region: Region, engine: Engine, least: int) -> str:
 
 
 def _sparing(mosaic: Mosaic, stride: int, halo: tuple[int, int], limit: int, workers: int) -> tuple[int, int]:
-    """The block that computes the fewest pixels where there is something to compute.
+    """The block that costs the least where there is something to compute.
 
-    In a mosaic that is full, it is the largest one. Where scenes lie apart, or the area is a part of the mosaic,
+    In a mosaic that is full, it is the best of a full one. Where scenes lie apart, or the area is a part of the mosaic,
     smaller ones skip more of what is empty, so that halving the limit pays up to a point.
 
     Raises:
@@ -290,10 +288,11 @@ def _sparing(mosaic: Mosaic, stride: int, halo: tuple[int, int], limit: int, wor
     for block in _halved(mosaic, stride, halo, limit, workers):
         grid = Grid(*(Axis(size, side, stride, *halo) for size, side in zip(mosaic.shape, block, strict=True)))
         active = _active(mosaic, grid)
-        computed = _lengths(grid.rows)[0] @ active @ _lengths(grid.cols)[0]
-        pixels = int(computed) + BLOCK_PIXELS * int(active.sum())
-        if pixels < least:
-            best, least = block, pixels
+        down, across = _lengths(grid.rows)[0], _lengths(grid.cols)[0]
+        tile = int(down.max() * across.max())
+        cost = budget.cost(int(down @ active @ across), int(active.sum()), tile, workers)
+        if cost < least:
+            best, least = block, cost
     return best
 
 

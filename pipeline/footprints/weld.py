@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -277,4 +279,5 @@ def read(path: Path, rows: Rows) -> Buildings:
     if not rows:
         return Buildings.empty()
     tables = load(path, Buildings, sorted({batch for batch, _ in rows}))
-    return Buildings.concatenate([tables[batch].take(np.array([row])) for batch, row in rows])
+    by_batch = ((batch, [row for _, row in of_batch]) for batch, of_batch in groupby(rows, key=itemgetter(0)))
+    return Buildings.concatenate([tables[batch].take(np.array(chosen)) for batch, chosen in by_batch])

@@ -48,8 +48,11 @@ def test_no_tile_has_more_pixels_than_the_device_computes_at_once(
     assert height * width <= most
 
 
-def test_without_a_limit_the_tile_is_the_whole_scene(tmp_path: Path) -> None:
-    assert planned(tmp_path, (20_000, 20_000), None).projection.tile == (20_000, 20_000)
+def test_without_a_limit_tiles_are_as_large_as_pays(tmp_path: Path) -> None:
+    assert planned(tmp_path, (2_048, 2_048), None).projection.tile == (2_048, 2_048)
+    many = planned(tmp_path, (20_000, 20_000), None).projection
+    assert many.computed < 1.04 * many.wanted
+    assert many.tile[0] * many.tile[1] < 20_000**2 / 3
 
 
 @given(side=st.integers(700, 9000))

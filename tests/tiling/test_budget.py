@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiling.budget import BudgetError, Division, best_block, computed, divisions
+from tiling.budget import BLOCK_PRICE, TILE_PRICE, BudgetError, Division, best_block, computed, divisions
 from tiling.chunks import CHUNK_MAX, CHUNK_MIN, inner_chunk
 from tiling.grid import Axis, Grid, round_up
 
@@ -45,21 +45,22 @@ def even_blocks(size: int, stride: int) -> set[int]:
 
 
 @given(st.tuples(st.integers(1, 1500), st.integers(1, 1500)), strides, halos, st.integers(1, 3_000_000))
-def test_no_other_even_division_computes_less(
+def test_no_other_even_division_costs_less(
     shape: tuple[int, int], stride: int, halo: tuple[int, int], limit: int
 ) -> None:
     costs = {}
     for block in product(*(even_blocks(size, stride) for size in shape)):
-        down, across = (Division.of(size, side, stride, halo) for size, side in zip(shape, block, strict=True))
-        costs[block] = (down.tile * across.tile, down.computed * across.computed)
-    fitting = [pixels for tile, pixels in costs.values() if tile <= limit]
+        whole = grid(shape, block, stride, halo)
+        pixels = [whole.tile(index).area for index in whole]
+        costs[block] = max(pixels), sum(pixels) + BLOCK_PRICE * len(pixels) + TILE_PRICE * max(pixels)
+    fitting = [cost for tile, cost in costs.values() if tile <= limit]
     if not fitting:
         with pytest.raises(BudgetError, match=str(min(tile for tile, _ in costs.values()))):
             best_block(shape, stride, halo, limit)
         return
     block = best_block(shape, stride, halo, limit)
     assert costs[block][0] <= limit
-    assert costs[block][1] == min(fitting) == computed(shape, block, stride, halo)
+    assert costs[block][1] == min(fitting)
 
 
 @given(st.tuples(sizes, sizes), strides, halos, st.data())
@@ -90,9 +91,15 @@ def test_every_worker_has_a_block_where_the_stride_allows(rows: int, cols: int, 
     assert len(grid((rows, cols), block, 32, HALO)) >= min(workers, most)
 
 
-def test_a_whole_scene_is_one_tile_when_it_fits() -> None:
-    assert best_block((5000, 5000), 32, HALO, 5024 * 5024) == (5024, 5024)
-    assert computed((5000, 5000), (5024, 5024), 32, HALO) == 5024 * 5024
+def test_a_small_scene_is_one_tile() -> None:
+    assert best_block((2048, 2048), 32, HALO, 5024 * 5024) == (2048, 2048)
+    assert computed((2048, 2048), (2048, 2048), 32, HALO) == 2048 * 2048
+
+
+def test_a_large_scene_is_cut_though_it_fits_because_memory_has_a_price() -> None:
+    block = best_block((5000, 5000), 32, HALO, 5024 * 5024)
+    assert sorted(block) == [2528, 5024]
+    assert computed((5000, 5000), block, 32, HALO) < 1.07 * 5000 * 5000
 
 
 def test_a_rectangle_wins_where_it_is_cheaper() -> None:
