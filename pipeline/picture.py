@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Fits a screen; at 16 Mpx a JPEG of it is about 3 MB.
 PREVIEW_SIDE = 1600
 NOTHING = (48, 48, 48)
+# Rows of a thumbnail that are made at a time.
+STRIP = 32
 # Confidence from low to high: colours that stand out from roofs, trees and streets.
 LOW, HIGH = np.array((255, 170, 40)), np.array((60, 255, 200))
 
@@ -68,7 +70,11 @@ class Album:
         """Keep a block's thumbnail; ``rgb`` is uint8 (h, w, 3), the block's pixels."""
         path = self._path(block)
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rgb).reduce(self.factor).save(path, quality=85)
+        thumbnail = Image.new("RGB", (-(-rgb.shape[1] // self.factor), -(-rgb.shape[0] // self.factor)))
+        rows = STRIP * self.factor
+        for number, top in enumerate(range(0, len(rgb), rows)):  # a strip at a time: PIL takes four bytes a pixel
+            thumbnail.paste(Image.fromarray(rgb[top : top + rows]).reduce(self.factor), (0, number * STRIP))
+        thumbnail.save(path, quality=85)
 
     def lacks(self, block: BlockIndex) -> bool:
         """Whether a block has no thumbnail that reads and is of the picture's scale."""

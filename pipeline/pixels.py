@@ -137,12 +137,17 @@ def _reason(error: BaseException) -> str:
 
 def _has_data(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     """Which pixels of (h, w, 3) hold data: no band is NaN or infinite, and not all three equal ``nodata``."""
-    data = np.ones(values.shape[:2], bool)
+    data = everywhere(values.shape[:2])
     if nodata is not None and not np.isnan(nodata):
         data = ~((values[..., 0] == nodata) & (values[..., 1] == nodata) & (values[..., 2] == nodata))
     if np.issubdtype(values.dtype, np.floating):
-        data &= np.isfinite(values).all(axis=2)
+        data = data & np.isfinite(values).all(axis=2)
     return data
+
+
+def everywhere(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """True for every pixel, in no memory; read-only."""
+    return np.broadcast_to(np.True_, shape)
 
 
 def to_uint8(values: NDArray[Any], scale: tuple[float, float]) -> NDArray[np.uint8]:
@@ -205,7 +210,7 @@ def close() -> None:
 def area_mask(mosaic: Mosaic, window: Window) -> NDArray[np.bool_]:
     """(h, w) bool: True where a pixel's centre lies inside the mosaic's area; True everywhere without one."""
     if mosaic.area is None:
-        return np.ones(window.shape, bool)
+        return everywhere(window.shape)
     rows, cols = window.rows, window.cols
     # one pixel of margin keeps the clipped edges away from pixel centres
     box = (cols.start - 1, rows.start - 1, cols.stop + 1, rows.stop + 1)
