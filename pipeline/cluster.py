@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.security import Security
 
 from models.memory import KEEP_PAGES
@@ -21,11 +21,14 @@ from pipeline import machine, nursery, plan
 from pipeline.config import Cluster, Region
 from pipeline.errors import InputError, PipelineError
 from pipeline.machine import GIB, MIB
+from pipeline.plan import READ_AHEAD
 from pipeline.worker import GPUS
 
 # Tasks that may run on a worker beside the one that holds the device: reading ahead, storing, tracing outlines.
 THREADS_BESIDE_DEVICE = 3
 THREADS = 1 + THREADS_BESIDE_DEVICE
+# Dask's name for what a worker with the network has and a hand has not; in a cluster without hands nobody has it.
+DEVICE = "device"
 # A batch job's worker leaves this share of its walltime early, within these bounds, s: time for the block in hand.
 MARGIN, MARGIN_BOUNDS = 0.1, (60, 600)
 # A scheduler that does not answer for this long is not there, s.
@@ -80,7 +83,7 @@ def local(region: Region, say: Say) -> Iterator[Client]:
     """Worker processes on this machine that share its cores."""
     workers = plan.worker_count(region)
     devices = {GPUS: ",".join(visible(machine.gpus()))} if plan.uses_gpus(region) else {}
-    with processes(workers, max(1, machine.cores() // workers), devices) as client:
+    with processes(workers, plan.hand_count(region), devices) as client:
         yield client
 
 
@@ -93,7 +96,7 @@ def cuda(region: Region, say: Say) -> Iterator[Client]:
             f"cluster.kind: cuda asks for {wanted or 'some'} GPUs, but {found} are visible here; use kind local"
         )
     devices = visible(found)[:wanted]
-    with processes(wanted, max(1, machine.cores() // wanted), {GPUS: ",".join(devices)}) as client:
+    with processes(wanted, plan.hand_count(region), {GPUS: ",".join(devices)}) as client:
         yield client
 
 
@@ -104,40 +107,42 @@ def visible(count: int) -> list[str]:
 
 
 @contextmanager
-def processes(workers: int, threads: int, environment: Mapping[str, str]) -> Iterator[Client]:
+def processes(workers: int, hands: int, environment: Mapping[str, str]) -> Iterator[Client]:
     """Worker processes on this machine, on loopback: nobody else can reach them.
 
     Args:
-        workers: how many.
-        threads: of the network, in each.
-        environment: further variables of theirs.
+        workers: how many with the network; they share the cores.
+        hands: how many more for all the rest, one task at a time: threads of one process wait for its interpreter.
+        environment: further variables of those with the network.
     """
     nursery.start()
+    threads = max(1, machine.cores() // workers)
     numeric = {
         f"distributed.nanny.pre-spawn-environ.{name}": threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     }
-    with (
-        TemporaryDirectory(prefix="seamless-footprints-") as scratch,
-        dask.config.set(numeric),
-        _local_cluster(workers, scratch, environment) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    with TemporaryDirectory(prefix="seamless-footprints-") as scratch, dask.config.set(numeric):
+        nanny = {
+            "host": "127.0.0.1",
+            "memory_limit": 0,
+            "local_directory": scratch,
+            "dashboard": False,
+            "silence_logs": logging.CRITICAL,
+            "preload": "pipeline.worker",
+        }
+        worker = {"nthreads": THREADS, "resources": {DEVICE: 1 + READ_AHEAD}, "env": dict(environment)}
+        spec = [nanny | worker] * workers + [nanny | {"nthreads": 1}] * hands
+        with _started(spec) as cluster, Client(cluster) as client:
+            yield client
 
 
-def _local_cluster(workers: int, folder: str, environment: Mapping[str, str]) -> LocalCluster:
+def _started(nannies: Sequence[Mapping[str, Any]]) -> SpecCluster:
+    """A scheduler in this process, and workers as their nannies' options say."""
+    options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     try:
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=THREADS,
-            processes=True,
-            host="127.0.0.1",
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            memory_limit=0,
-            local_directory=folder,
+        return SpecCluster(
+            scheduler={"cls": Scheduler, "options": options},
+            workers={number: {"cls": Nanny, "options": dict(each)} for number, each in enumerate(nannies)},
             silence_logs=logging.CRITICAL,
-            preload="pipeline.worker",
-            env=dict(environment),
         )
     except RuntimeError as error:
         raise PipelineError(f"the worker processes do not start: {_innermost(error)}") from error

@@ -19,7 +19,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, WorkerPlugin
 
 from pipeline import network, tasks
-from pipeline.cluster import THREADS
+from pipeline.cluster import DEVICE, THREADS
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.jobs import Finished, Job, Stop
 from pipeline.journal import OUTLINE, SAMPLES
@@ -73,24 +73,31 @@ class Census:
     taken: float
     """Monotonic time, s."""
     workers: int
-    """Worker processes."""
+    """Worker processes that run the network."""
+    hands: int
+    """Worker processes that do the rest, one job at a time."""
     quick: int
     """Jobs that end in a second."""
 
     @property
     def least(self) -> int:
-        """Jobs under way at which every device is busy and its next tiles are read."""
-        return (1 + READ_AHEAD) * self.workers
+        """Jobs under way at which every device and every hand is busy, and the devices' next tiles are read."""
+        return (1 + READ_AHEAD) * self.workers + self.hands
 
     @property
     def width(self) -> int:
         """Jobs to have under way."""
-        return max(self.least, min(self.quick, MOST * self.workers))
+        return max(self.least, min(self.quick, MOST * (self.workers + self.hands)))
 
     @property
     def low(self) -> int:
         """Jobs that still run when more are submitted: not one by one where they end quickly."""
         return max(self.least, self.width // 2)
+
+    @property
+    def threads(self) -> int:
+        """Jobs that can run at once."""
+        return THREADS * self.workers + self.hands
 
 
 class _Prepare(WorkerPlugin):
@@ -119,6 +126,10 @@ class Crew:
     """Connection to the scheduler."""
     stop: Stop
     """Says when to end early."""
+    device: dict[str, Any] = field(default_factory=dict)
+    """Dask resources that the network needs; none where all workers are alike."""
+    hands: int = 0
+    """Workers without them."""
     run: str = field(default_factory=lambda: f"run-{uuid.uuid4().hex[:12]}")
     """Tells this run from others on the same workers."""
     _waiting: deque[Job] = field(default_factory=deque)
@@ -127,7 +138,7 @@ class Crew:
     _attempts: Counter[Job] = field(default_factory=Counter)
     _ended: "SimpleQueue[tuple[Group, Future[Any]]]" = field(default_factory=SimpleQueue)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _census: "Census" = field(default_factory=lambda: Census(-CENSUS, 1, 0))
+    _census: "Census" = field(default_factory=lambda: Census(-CENSUS, 1, 0, 0))
     _landed: int = 0
     _prepared: bool = False
 
@@ -135,7 +146,9 @@ class Crew:
     @contextmanager
     def of(cls, client: Client, stop: Stop) -> "Iterator[Crew]":
         """The workers of a client; in the end they forget the run, because they may be lent and go on to others."""
-        crew = cls(client, stop)
+        resources = [worker["resources"] for worker in client.scheduler_info()["workers"].values()]
+        devices = sum(DEVICE in has for has in resources)
+        crew = cls(client, stop, {DEVICE: 1} if devices else {}, len(resources) - devices if devices else 0)
         try:
             yield crew
         finally:
@@ -162,7 +175,7 @@ class Crew:
             WorkerDied: each worker that tried it was killed.
         """
         for _ in range(ATTEMPTS):
-            future = self.client.submit(tasks.alone, self.run, task, *arguments, pure=False)
+            future = self.client.submit(tasks.alone, self.run, task, *arguments, resources=self.device, pure=False)
             while not future.done():
                 if self.stop.requested is not None:
                     raise Interrupted("interrupted; run the same command again and it resumes")
@@ -191,7 +204,8 @@ class Crew:
         census, now = self._census, time.monotonic()
         if now - census.taken > CENSUS:
             quick = int(self._landed / (now - census.taken))
-            self._census, self._landed = Census(now, max(1, len(self.client.nthreads())), quick), 0
+            workers = max(1, len(self.client.nthreads()) - self.hands)
+            self._census, self._landed = Census(now, workers, self.hands, quick), 0
         return self._census.width
 
     @property
@@ -241,6 +255,7 @@ class Crew:
                 run=self.run,
                 task=does.task,
                 priority=does.priority,
+                resources=self.device if stage == SAMPLES else None,
                 fifo_timeout="0s",  # blocks that were submitted earlier come first
                 pure=False,
             )
@@ -250,7 +265,7 @@ class Crew:
 
     def _groups(self, jobs: list[Job]) -> list[Group]:
         """Jobs of a stage that go to a worker together; what was tried before goes alone, to show what is wrong."""
-        share = 1 if jobs[0].stage == SAMPLES else -(-len(jobs) // (THREADS * self._census.workers))
+        share = 1 if jobs[0].stage == SAMPLES else -(-len(jobs) // self._census.threads)
         fresh = [job for job in jobs if not self._attempts[job]]
         alone = [(job,) for job in jobs if self._attempts[job]]
         return [tuple(fresh[first : first + share]) for first in range(0, len(fresh), share)] + alone

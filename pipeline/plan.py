@@ -14,7 +14,7 @@ from shapely import from_wkb
 
 from models.catalogue import CATALOGUE, Network
 from models.weights import Weights
-from pipeline import machine, samples
+from pipeline import machine, nursery, samples
 from pipeline.config import Region
 from pipeline.errors import InputError
 from pipeline.footprints.shaping import Shaping
@@ -33,6 +33,11 @@ WAITING_BYTES = 5
 DEFAULT_MEMORY = 6 * GIB
 # Compressed probabilities and outlines take 0.05–0.4 bytes a pixel on real scenes; the plan promises the upper end.
 DISK_BYTES_PER_PIXEL = 0.5
+# What a hand has for itself, and beside that for each pixel of a block full of buildings (measured: 110 MiB and 17 B).
+HAND_BYTES, TRACING_BYTES = 128 * MIB, 20
+# Hands for each worker with a network, at most: outlines and footprints of a scene take one core a second or more, the
+# network a GPU 0.1 to 0.25 s, and all cores of a machine without one many times that.
+HANDS, HANDS_OF_GPU = 3, 8
 # Tiles read ahead of the device, for each worker.
 READ_AHEAD = 2
 # A mosaic that is covered to a larger share is divided as a full one.
@@ -80,6 +85,8 @@ class Projection:
 
     workers: int
     """Worker processes, one device each."""
+    hands: int
+    """Further processes of this machine, for all but the network."""
     tile: tuple[int, int]
     """Largest tile (height, width), px."""
     computed: int
@@ -187,7 +194,7 @@ def make(
         engine=engine,
         shaping=Shaping.of(region.footprints, level(region, weights)),
         active=active,
-        projection=_project(grid, active, engine, worker_count(region), most),
+        projection=_project(grid, active, engine, region, most),
         most=most,
     )
 
@@ -214,6 +221,14 @@ def worker_count(region: Region) -> int:
     if cluster.kind == "slurm":
         return (workers or 1) * max(1, cluster.gpus or 0)
     return workers or (max(1, machine.gpus()) if cluster.kind == "local" and uses_gpus(region) else 1)
+
+
+def hand_count(region: Region) -> int:
+    """Further processes of this machine that do all but the network: as many as have a core for themselves."""
+    if region.cluster.kind not in nursery.KINDS:
+        return 0
+    workers, most = worker_count(region), HANDS_OF_GPU if uses_gpus(region) else HANDS
+    return max(0, min(machine.cores() - workers, most * workers))
 
 
 def uses_gpus(region: Region) -> bool:
@@ -342,8 +357,9 @@ def _lengths(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.array([len(axis.tile(i)) for i in indices]), np.array([len(axis.span(i)) for i in indices])
 
 
-def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, workers: int, most: int) -> Projection:
+def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, region: Region, most: int) -> Projection:
     """The bill."""
+    workers, hands = worker_count(region), hand_count(region)
     (down, heights), (across, widths) = _lengths(grid.rows), _lengths(grid.cols)
     computed, wanted = int(down @ active @ across), int(heights @ active @ widths)
     tile = int(down.max()), int(across.max())
@@ -351,5 +367,7 @@ def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, workers: int
     device = engine.fixed_bytes + int(at_once * engine.bytes_per_pixel)
     waiting = tile[0] * tile[1] * WAITING_BYTES * (1 + READ_AHEAD)
     on_cpu = device if engine.device == "cpu" else 0
-    ram = workers * (PROCESS_BYTES + waiting + on_cpu) + PROCESS_BYTES
-    return Projection(workers, tile, computed, wanted, ram, device, int(wanted * DISK_BYTES_PER_PIXEL) + 4 * MIB)
+    tracing = HAND_BYTES + int(heights.max() * widths.max()) * TRACING_BYTES
+    ram = workers * (PROCESS_BYTES + waiting + on_cpu) + hands * tracing + PROCESS_BYTES
+    disk = int(wanted * DISK_BYTES_PER_PIXEL) + 4 * MIB
+    return Projection(workers, hands, tile, computed, wanted, ram, device, disk)

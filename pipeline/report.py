@@ -51,7 +51,7 @@ def plan_facts(plan: Plan) -> dict[str, str]:
         "network": f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}",
         "computed": f"{need.computed / 1e6:.1f} Mpx for {need.wanted / 1e6:.1f} Mpx wanted ({ratio:.2f} for each one)",
         "threshold": f"{plan.shaping.level / SAMPLE_MAX:.3f}",
-        "workers": str(need.workers),
+        "workers": f"{need.workers}, and {need.hands} beside the network" if need.hands else str(need.workers),
         "memory": f"{size(need.ram)} at most, all processes",
         "device memory": f"{size(need.device)} a worker{', part of the memory' * (engine.device == 'cpu')}",
         "disk": f"{size(need.disk)} at most",

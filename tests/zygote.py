@@ -145,8 +145,8 @@ def workers(setting: Setting) -> Iterator[list[str]]:
         return
     dask.config.set(cluster.SETTINGS)
     with LocalCluster(
-        processes=False, n_workers=setting.workers, threads_per_worker=cluster.THREADS, resources={"device": 1},
-        memory_limit=0, scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        processes=False, n_workers=setting.workers, threads_per_worker=cluster.THREADS, memory_limit=0,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
     ) as there:  # fmt: skip
         yield ["--set", "cluster.kind=address", "--set", f"cluster.address={there.scheduler_address}"]
 

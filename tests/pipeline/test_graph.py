@@ -15,7 +15,7 @@ from pathlib import Path
 import dask
 import pytest
 import small
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, get_worker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,11 +153,37 @@ def test_after_a_stop_nothing_is_started(crew: Crew) -> None:
     assert next(waiting).block.col <= MOST * 2 + 1
 
 
-@given(workers=st.integers(1, 1000), quick=st.integers(0, 10**6))
-def test_devices_are_always_busy_and_little_is_under_way(workers: int, quick: int) -> None:
-    census = Census(0.0, workers, quick)
-    assert (1 + READ_AHEAD) * workers <= census.low <= census.width <= MOST * workers
+@given(workers=st.integers(1, 1000), hands=st.integers(0, 64), quick=st.integers(0, 10**6))
+def test_all_are_always_busy_and_little_is_under_way(workers: int, hands: int, quick: int) -> None:
+    census = Census(0.0, workers, hands, quick)
+    assert (1 + READ_AHEAD) * workers + hands <= census.low <= census.width <= MOST * (workers + hands)
     assert census.width <= max(census.least, quick)
+
+
+def whose(_: BlockIndex) -> str:
+    return str(get_worker().name)
+
+
+def test_hands_do_everything_but_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage, work in graph.STAGES.items():
+        monkeypatch.setitem(graph.STAGES, stage, graph.Work(whose, work.priority))
+    device = {"nthreads": cluster.THREADS, "resources": {cluster.DEVICE: 1 + READ_AHEAD}}
+    here = {"host": "127.0.0.1", "memory_limit": 0, "dashboard": False}
+    names = {"network": here | device, "left": here | {"nthreads": 1}, "right": here | {"nthreads": 1}}
+    with (
+        dask.config.set(cluster.SETTINGS),
+        SpecCluster(
+            scheduler={"cls": Scheduler, "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0"}},
+            workers={name: {"cls": Worker, "options": options} for name, options in names.items()},
+            silence_logs=logging.CRITICAL,
+        ) as there,
+        Client(there) as client,
+        Crew.of(client, Stop()) as crew,
+    ):
+        assert crew.hands == 2
+        assert crew.call(whose, BAD) == "network"
+        assert {outcome.result for outcome in crew.each(jobs(SAMPLES, 40))} == {"network"}
+        assert {outcome.result for outcome in crew.each(jobs(OUTLINE, 40))} == set(names)
 
 
 def test_however_many_threads_a_worker_has_its_tiles_are_few_and_one_is_on_the_device(

@@ -84,7 +84,7 @@ def plan_of(output: Path, size: int = 960, block: int = 320) -> Plan:
         engine=Engine(Path("w.safetensors"), "ternausnet11", "cpu", "fp32", "none", 0, 1160.0),
         shaping=Shaping(77),
         active=np.arange(grid.blocks[0] * grid.blocks[1]).reshape(grid.blocks) != 5,
-        projection=Projection(1, (608, 608), 900000, size * size, 1 << 31, 1 << 30, 1 << 24),
+        projection=Projection(1, 1, (608, 608), 900000, size * size, 1 << 31, 1 << 30, 1 << 24),
         most=608 * 608,
     )
 

@@ -160,3 +160,24 @@ def test_the_plan_counts_the_workers_that_are_started(
     path = tmp_path / "region.yaml"
     path.write_text(f"name: any\nscenes: [a.tif]\ncluster: {cluster}\n")
     assert plan.worker_count(config.load(path)) == workers
+
+
+HANDS = {
+    "{workers: 1}": 3,
+    "{workers: 4}": 8,
+    "{workers: 16}": 0,
+    "{kind: cuda, gpus: 2}": 10,
+    "{kind: slurm, workers: 3}": 0,
+    "{kind: address, address: 'tcp://a:1'}": 0,
+}
+
+
+@pytest.mark.parametrize(("cluster", "hands"), HANDS.items())
+def test_hands_have_the_cores_that_are_left_on_this_machine(
+    cluster: str, hands: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 12)
+    monkeypatch.setattr(machine, "gpus", lambda: 2 * ("cuda" in cluster))
+    path = tmp_path / "region.yaml"
+    path.write_text(f"name: any\nscenes: [a.tif]\ncluster: {cluster}\n")
+    assert plan.hand_count(config.load(path)) == hands
