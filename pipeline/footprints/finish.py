@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline import durable
-from pipeline.footprints import forms, split, square, weld
+from pipeline.footprints import columns, forms, split, square, weld
 from pipeline.footprints.forms import Lots
 from pipeline.footprints.ground import Frame
 from pipeline.footprints.shaping import Shaping
@@ -151,18 +151,17 @@ def _rows(buildings: Buildings, polygons: Polygons, frame: Frame, least: float) 
     order = np.lexsort((buildings.col, buildings.row))
     kept = order[areas[order] >= least]
     rows = buildings.take(kept)
-    columns = {
-        "id": frame.names(rows.row, rows.col),
-        "area_m2": areas[kept],
-        "perimeter_m": perimeters[kept],
-        "confidence": rows.total / (rows.pixels * SAMPLE_MAX),
-        "confidence_p10": rows.low / SAMPLE_MAX,
-        "scene": np.array(frame.scenes, dtype=object)[rows.scene] if len(rows) else [],
-        "on_edge": rows.on_edge,
-        "geometry": shapely.to_wkb(placed[kept]),
+    arrays = {
+        "id": columns.texts(frame.names(rows.row, rows.col)),
+        "area_m2": columns.numbers(areas[kept]),
+        "perimeter_m": columns.numbers(perimeters[kept]),
+        "confidence": columns.numbers(rows.total / (rows.pixels * SAMPLE_MAX)),
+        "confidence_p10": columns.numbers(rows.low / SAMPLE_MAX),
+        "scene": columns.texts([frame.scenes[number] for number in rows.scene]),
+        "on_edge": columns.flags(rows.on_edge),
+        "geometry": columns.blobs(shapely.to_wkb(placed[kept])),
     }
-    arrays = [pa.array(columns[field.name], field.type) for field in SCHEMA]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    return pa.RecordBatch.from_arrays([arrays[field.name] for field in SCHEMA], schema=SCHEMA)
 
 
 def _lot(polygon: shapely.Polygon, read: Read, scene: int) -> split.Lot | None:

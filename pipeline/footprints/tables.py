@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline import durable
+from pipeline.footprints import columns
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -49,10 +50,10 @@ class Table:
 
 def _listed(values: NDArray[Any]) -> pa.Array:
     flat = np.ascontiguousarray(values).reshape(-1)
-    inner = pa.array(flat.view(np.uint8) if flat.dtype == np.bool_ else flat)
+    inner = columns.numbers(flat.view(np.uint8) if flat.dtype == np.bool_ else flat)
     if values.ndim == 2:
         inner = pa.FixedSizeListArray.from_arrays(inner, values.shape[1])
-    return pa.LargeListArray.from_arrays([0, len(inner)], inner)
+    return pa.LargeListArray.from_arrays(columns.numbers(np.array([0, len(inner)])), inner)
 
 
 FLAGS = frozenset({"on_edge"})
@@ -63,8 +64,8 @@ Kind = TypeVar("Kind", bound="Table")
 def _array(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
     inner = batch.column(name).values
     if isinstance(inner, pa.FixedSizeListArray):
-        return np.asarray(inner.values.to_numpy()).reshape(-1, inner.type.list_size)
-    values: NDArray[Any] = inner.to_numpy()
+        return columns.array(inner.values).reshape(-1, inner.type.list_size)
+    values = columns.array(inner)
     return values.view(np.bool_) if name.rpartition(".")[2] in FLAGS else values
 
 
