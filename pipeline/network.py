@@ -18,7 +18,12 @@ from pipeline.plan import Engine, Plan
 from tiling.grid import Span, Window, round_up
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from models.predictor import Predictor
+
+    Pixels = NDArray[np.uint8] | Tensor
+    """(h, w, 3) uint8 of a tile, on the device or on its way there."""
 
 KEPT = 2
 """Networks in memory at a time: the plan's, and the same in fp32 for tiles that overflow it."""
@@ -76,7 +81,21 @@ def _load(engine: Engine) -> "Predictor":
     return Predictor(network, weights, engine.device, engine.precision, engine.tta)
 
 
-def samples(plan: Plan, rgb: NDArray[np.uint8], seen: Window, window: Window) -> NDArray[np.uint8]:
+def ahead(plan: Plan, rgb: NDArray[np.uint8]) -> "Pixels":
+    """A tile on the device already, while the one before it is computed; as it is, where that must wait.
+
+    The first tiles of a worker come before its network, and tiles that the device has no room for are halved.
+    """
+    loaded = _predictors.get(plan.engine)
+    if loaded is None or rgb.shape[0] * rgb.shape[1] > largest(plan):
+        return rgb
+    try:
+        return loaded.upload(rgb)
+    except MemoryError:
+        return rgb
+
+
+def samples(plan: Plan, rgb: "Pixels", seen: Window, window: Window) -> NDArray[np.uint8]:
     """Run the network on the tile ``seen`` and keep ``window``; a tile that the device cannot hold is halved."""
     halves = split(window, plan.grid.rows.stride)
     if len(halves) == 1 or seen.area <= largest(plan):
@@ -95,7 +114,7 @@ def largest(plan: Plan) -> float:
     return min(plan.most, _too_large.get(plan.output, inf) - 1)
 
 
-def finite(engine: Engine, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def finite(engine: Engine, rgb: "Pixels") -> NDArray[np.uint8]:
     """Samples of a tile; where a half precision overflows, once more in fp32."""
     try:
         return predictor(engine).samples(rgb)
@@ -105,14 +124,14 @@ def finite(engine: Engine, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return predictor(replace(engine, precision="fp32")).samples(rgb)
 
 
-def _half(plan: Plan, rgb: NDArray[np.uint8], seen: Window, half: Window) -> NDArray[np.uint8]:
+def _half(plan: Plan, rgb: "Pixels", seen: Window, half: Window) -> NDArray[np.uint8]:
     """Samples of a part of a block, from the part of its tile that reaches as far as the halo."""
     rows, cols = plan.grid.rows, plan.grid.cols
     part = Window(
         around(half.rows, seen.rows, rows.stride, (rows.before, rows.after)),
         around(half.cols, seen.cols, cols.stride, (cols.before, cols.after)),
     )
-    return samples(plan, np.ascontiguousarray(rgb[part.within(seen)]), part, half)
+    return samples(plan, rgb[part.within(seen)], part, half)
 
 
 def around(span: Span, within: Span, stride: int, context: tuple[int, int]) -> Span:

@@ -29,6 +29,8 @@ from tiling.grid import Axis, BlockIndex, Grid, round_up
 PROCESS_BYTES = 700 * MIB + CACHE_BYTES
 # uint8 RGB and the mask of a tile that waits for the device, and samples that wait for the disk, per tile pixel.
 WAITING_BYTES = 5
+# uint8 RGB of a tile that waits on a GPU, per tile pixel.
+UPLOADED_BYTES = 3
 # More memory than this per worker buys less than 2 % of the computed pixels of an Inria scene.
 DEFAULT_MEMORY = 6 * GIB
 # Compressed probabilities and outlines take 0.05–0.4 bytes a pixel on real scenes; the plan promises the upper end.
@@ -249,7 +251,7 @@ def _most(region: Region, engine: Engine) -> int:
     fixed, per_pixel = _host_bytes(engine)
     pixels = (memory_limit(region) - fixed) / per_pixel
     if engine.device_bytes is not None:
-        pixels = min(pixels, (engine.device_bytes - engine.fixed_bytes) / engine.bytes_per_pixel)
+        pixels = min(pixels, (engine.device_bytes - engine.fixed_bytes) / _device_bytes(engine))
     return int(max(0, min(pixels, inf if engine.most_pixels is None else engine.most_pixels)))
 
 
@@ -259,6 +261,11 @@ def _host_bytes(engine: Engine) -> tuple[int, float]:
     if engine.device_bytes is None:
         return fixed + engine.fixed_bytes, per_pixel + engine.bytes_per_pixel
     return fixed, per_pixel
+
+
+def _device_bytes(engine: Engine) -> float:
+    """Memory that a tile takes on the device, with those that wait there, for each pixel of it, B."""
+    return engine.bytes_per_pixel + (0 if engine.device_bytes is None else UPLOADED_BYTES * (1 + READ_AHEAD))
 
 
 def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int], most: int) -> tuple[int, int]:
@@ -285,7 +292,7 @@ def _too_little(region: Region, engine: Engine, least: int) -> str:
     if needed > limit or engine.device_bytes is None:
         least_needed = f"{needed / GIB:.2f}GiB"
         return f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {least_needed} is needed"
-    needed = engine.fixed_bytes + least * engine.bytes_per_pixel
+    needed = engine.fixed_bytes + least * _device_bytes(engine)
     free = f"{engine.device} has {engine.device_bytes / GIB:.2f} GiB free"
     return f"inference.device: {free}, {needed / GIB:.2f} GiB are needed for one tile; use another device, or cpu"
 
@@ -364,7 +371,7 @@ def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, region: Regi
     computed, wanted = int(down @ active @ across), int(heights @ active @ widths)
     tile = int(down.max()), int(across.max())
     at_once = min(tile[0] * tile[1], most)
-    device = engine.fixed_bytes + int(at_once * engine.bytes_per_pixel)
+    device = engine.fixed_bytes + int(at_once * _device_bytes(engine))
     waiting = tile[0] * tile[1] * WAITING_BYTES * (1 + READ_AHEAD)
     on_cpu = device if engine.device == "cpu" else 0
     tracing = HAND_BYTES + int(heights.max() * widths.max()) * TRACING_BYTES

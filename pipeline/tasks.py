@@ -148,10 +148,11 @@ def infer(tile: Tile) -> Samples:
     if tile.rgb is None:
         return Samples(None, 0.0)
     plan = current()
+    rgb = network.ahead(plan, tile.rgb)
     with network.device():
         started = time.perf_counter()
         seen = plan.grid.tile(tile.block)
-        values = network.samples(plan, tile.rgb, seen, plan.grid.window(tile.block))
+        values = network.samples(plan, rgb, seen, plan.grid.window(tile.block))
         seconds, halved = time.perf_counter() - started, seen.area > network.largest(plan)
     values[~tile.wanted] = NO_DATA
     return Samples(values, seconds, halved)

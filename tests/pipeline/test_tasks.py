@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,28 @@ def test_a_tile_that_the_device_cannot_hold_is_halved_without_a_trace(
     assert (tasks.infer(tile).values == halved).all()
     assert len(seen) == 2 * again, "what was too large once is not tried again"
     assert np.abs(halved.astype(int) - whole).max() <= 1  # rounding of P ± 1e-6 at a step of the samples
+
+
+def test_a_tile_waits_on_the_device_once_a_network_is_there_and_while_it_has_room(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scene(tmp_path / "scenes/a.tif", texture((200, 300)))
+    made = planned(write_region(tmp_path, weights, ["scenes/*.tif"]))
+    tile = tasks.read(BlockIndex(0, 0))
+    network.forget()
+    assert tile.rgb is not None
+    assert network.ahead(made, tile.rgb) is tile.rgb
+    first = tasks.infer(tile).values
+    uploaded = network.ahead(made, tile.rgb)
+    assert isinstance(uploaded, torch.Tensor)
+    assert (uploaded.cpu().numpy() == tile.rgb).all()
+    assert (tasks.infer(tile).values == first).all()
+
+    def full(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(network.predictor(made.engine), "upload", full)
+    assert network.ahead(made, tile.rgb) is tile.rgb
 
 
 def test_a_halo_below_the_reach_has_an_error_and_the_exact_one_has_none(tmp_path: Path, weights: Path) -> None:
