@@ -38,7 +38,7 @@ def licence(package: str) -> str | None:
     except PackageNotFoundError:
         return None
     classifiers = [each for each in metadata.get_all("Classifier") or [] if each.startswith("License ::")]
-    first_line = (metadata.get("License") or "").strip().split("\n")[0]
+    first_line = (metadata.get("License") or "").strip().split("\n")[0].rpartition(" :: ")[2]
     return metadata.get("License-Expression") or ", ".join(each.split(" :: ")[-1] for each in classifiers) or first_line
 
 

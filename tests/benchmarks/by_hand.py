@@ -7,6 +7,7 @@ GeoTIFF with deflate, ``rasterio.features.shapes``, geopandas.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas
@@ -20,6 +21,7 @@ from rasterio.features import shapes
 from models.checkpoints import load
 from models.weights import Weights, describe
 
+Predict = Callable[[NDArray[np.uint8], Path], NDArray[np.float32]]
 WINDOW, OVERLAP, BATCH = 512, 128, 4
 MIN_AREA, SIMPLIFY, THRESHOLD = 10, 0.3, 0.3
 
@@ -57,8 +59,8 @@ def predict(image: NDArray[np.uint8], path: Path) -> NDArray[np.float32]:
     return total / sums
 
 
-def main(scene: Path, weights: Path, out: Path) -> None:
-    """Scene in, footprints out."""
+def main(scene: Path, weights: Path, out: Path, predict: Predict = predict) -> None:
+    """Scene in, footprints out; ``predict`` is what peers do in another way."""
     with rasterio.open(scene) as source:
         image = np.moveaxis(source.read([1, 2, 3]), 0, -1)
         profile, transform, crs = source.profile, source.transform, source.crs

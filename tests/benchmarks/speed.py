@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=5000)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--without-script", action="store_true", help="leave out the script written by hand")
+    parser.add_argument("--peers", action="store_true", help="take part too; needs the extra 'peers'")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -175,15 +176,18 @@ def main() -> None:
         ours = [sys.executable, "-m", "pipeline.run", str(region), "--quiet", "--overwrite"]
         ours += ["--set", f"model.name={options.network}"]
         ours += [word for key in options.set for word in ("--set", key)]
-        gpkg = str(Path(folder) / "by_hand.gpkg")
-        hand = [sys.executable, "-m", "tests.benchmarks.by_hand", str(scene), str(weights), gpkg]
+        job = [str(scene), str(weights), str(Path(folder) / "other.gpkg")]
+        hand, toolbelt = ([sys.executable, "-m", f"tests.benchmarks.{name}", *job] for name in ("by_hand", "toolbelt"))
         contestants: dict[str, Callable[[], Cost]] = {
             "pipeline.run": lambda: run(*ours),
             "by hand": lambda: run(*hand),
+            "toolbelt": lambda: run(*toolbelt),
             "network alone": lambda: alone(scene, weights, precision_of(region)),
         }
         if options.without_script:
             del contestants["by hand"]
+        if not options.peers:
+            del contestants["toolbelt"]
         costs: dict[str, list[Cost]] = {name: [] for name in contestants}
         for _ in range(options.repeat):
             for name, contestant in contestants.items():
