@@ -93,7 +93,7 @@ def _reach(metres: Float, shaping: Shaping) -> float:
 def _near(sources: weld.Sources, files: Files, own: Buildings, reach: float) -> tuple[Buildings, Polygons]:
     """Buildings of others that may be near own ones, and contours of huge ones."""
     near, lines = [weld.read(files.welded, sources.near)], [np.zeros(0, object)]
-    for block in [*sources.beside, sources.block]:
+    for block in dict.fromkeys([*sources.beside, *(home for home, _ in sources.huge)]):
         if len(own) and block in files.outlines:  # one after the other, for their memory
             outlines = Outlines.load(files.outlines[block])
             near += [_around(own, outlines.buildings, reach)] if block != sources.block else []

@@ -150,7 +150,7 @@ class _Contour:
         rings, owner = self._lines_of(rank)
         index, offsets = spread(self.lines.offsets, rings)
         points, closed = close_rings(self.points[self.lines.order[index]], offsets)
-        return Buildings(
+        return Buildings.of(
             points=points,
             rings=closed,
             parts=np.searchsorted(owner, np.arange(len(chosen) + 1)),

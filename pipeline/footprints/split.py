@@ -147,7 +147,7 @@ def _table(lot: Lot, masks: list[Bool], polygons: list[BaseGeometry]) -> Buildin
     names = ("row", "col", "pixels", "total", "low")
     columns = dict(zip(names, facts.T, strict=False))
     _, points, (rings, parts) = shapely.to_ragged_array(polygons)
-    return Buildings(
+    return Buildings.of(
         points=points,
         rings=rings.astype(np.int64),
         parts=parts.astype(np.int64),

@@ -93,9 +93,20 @@ class Buildings(Table):
     """Index of the scene that holds most inside samples."""
     on_edge: Bool
     """The outline touches no data or the border of the region."""
+    bounds: Float
+    """(n, 4) west, north, east, south in mosaic pixels: kept, because every block around asks who is near."""
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @classmethod
+    def of(cls, points: Float, rings: Int, parts: Int, **facts: Any) -> "Buildings":
+        """Buildings of these outlines; ``facts`` are all other arrays but ``bounds``."""
+        first = rings[parts[:-1]]
+        bounds = np.zeros((0, 4))
+        if len(first):
+            bounds = np.hstack([np.minimum.reduceat(points, first), np.maximum.reduceat(points, first)])
+        return cls(points, rings, parts, **facts, bounds=bounds)
 
     @property
     def polygons(self) -> Polygons:
@@ -104,19 +115,12 @@ class Buildings(Table):
             shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.points, (self.rings, self.parts))
         )
 
-    @property
-    def bounds(self) -> Float:
-        """(n, 4) west, north, east, south in mosaic pixels, without making polygons."""
-        first = self.rings[self.parts[:-1]]
-        if not len(first):
-            return np.zeros((0, 4))
-        return np.hstack([np.minimum.reduceat(self.points, first), np.maximum.reduceat(self.points, first)])
-
     @classmethod
     def empty(cls) -> "Buildings":
         """No building."""
-        none, start = np.zeros(0, np.int64), np.zeros(1, np.int64)
-        return cls(np.zeros((0, 2)), start, start, none, none, none, none, none, none, np.zeros(0, np.bool_))
+        start = np.zeros(1, np.int64)
+        facts = dict.fromkeys(("row", "col", "pixels", "total", "low", "scene"), np.zeros(0, np.int64))
+        return cls.of(np.zeros((0, 2)), start, start, **facts, on_edge=np.zeros(0, np.bool_))
 
     def take(self, chosen: Int) -> "Buildings":
         """Some of them, in that order."""
@@ -135,7 +139,7 @@ class Buildings(Table):
         return cls(rings=rings, parts=parts, **flat)
 
 
-PER_BUILDING = ("row", "col", "pixels", "total", "low", "scene", "on_edge")
+PER_BUILDING = ("row", "col", "pixels", "total", "low", "scene", "on_edge", "bounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,9 @@ class Outlines:
     @classmethod
     def load(cls, path: Path) -> "Outlines":
         """Map a file that ``save`` wrote; pages are read when touched."""
-        return cls(load(path, Buildings, [0])[0], load(path, Pieces, [0])[0])
+        with pa.memory_map(str(path)) as source:
+            batch = pa.ipc.open_file(source).get_batch(0)
+        return cls(Buildings.read(batch), Pieces.read(batch))
 
 
 @contextmanager

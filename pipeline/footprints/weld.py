@@ -130,10 +130,17 @@ def _assemble(pieces: list[tuple[BlockIndex, Pieces, int]]) -> Welded:
     scenes = _tally(pieces, ("scene", "scene_count", "scene_owner"))
     total, count = int(values @ np.arange(len(values))), int(values.sum())
     low = int(np.searchsorted(np.cumsum(values), -(-count // 10)))
-    whole = [first[1].row[first[2]], first[1].col[first[2]], count, total, low, int(np.argmax(scenes))]
-    row, col, pixels, summed, tenth, scene = (np.array([value], np.int64) for value in whole)
+    facts = {
+        "row": first[1].row[first[2]],
+        "col": first[1].col[first[2]],
+        "pixels": count,
+        "total": total,
+        "low": low,
+        "scene": int(np.argmax(scenes)),
+    }
+    columns = {name: np.array([value], np.int64) for name, value in facts.items()}
     on_edge = np.array([any(table.on_edge[index] for _, table, index in pieces)])
-    table = Buildings(points, offsets, np.array([0, len(rings)]), row, col, pixels, summed, tenth, scene, on_edge)
+    table = Buildings.of(points, offsets, np.array([0, len(rings)]), **columns, on_edge=on_edge)
     return Welded(table, first[0], tuple((block, index) for block, _, index in pieces))
 
 
