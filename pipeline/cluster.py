@@ -17,7 +17,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.security import Security
 
 from models.memory import KEEP_PAGES
-from pipeline import machine, nursery, plan
+from pipeline import machine, nursery, workforce
 from pipeline.config import Cluster, Region
 from pipeline.errors import InputError, PipelineError
 from pipeline.machine import GIB, MIB
@@ -81,22 +81,22 @@ def connect(region: Region, say: Say) -> Iterator[Client]:
 @contextmanager
 def local(region: Region, say: Say) -> Iterator[Client]:
     """Worker processes on this machine that share its cores."""
-    workers = plan.worker_count(region)
-    devices = {GPUS: ",".join(visible(machine.gpus()))} if plan.uses_gpus(region) else {}
-    with processes(workers, plan.hand_count(region), devices) as client:
+    workers = workforce.workers(region)
+    devices = {GPUS: ",".join(visible(machine.gpus()))} if workforce.uses_gpus(region) else {}
+    with processes(workers, workforce.hands(region), devices) as client:
         yield client
 
 
 @contextmanager
 def cuda(region: Region, say: Say) -> Iterator[Client]:
     """One worker process for each GPU of this machine that is visible, or for the first ``gpus`` of them."""
-    found, wanted = machine.gpus(), plan.worker_count(region)
+    found, wanted = machine.gpus(), workforce.workers(region)
     if not 0 < wanted <= found:
         raise InputError(
             f"cluster.kind: cuda asks for {wanted or 'some'} GPUs, but {found} are visible here; use kind local"
         )
     devices = visible(found)[:wanted]
-    with processes(wanted, plan.hand_count(region), {GPUS: ",".join(devices)}) as client:
+    with processes(wanted, workforce.hands(region), {GPUS: ",".join(devices)}) as client:
         yield client
 
 
@@ -163,10 +163,10 @@ def slurm(region: Region, say: Say) -> Iterator[Client]:
     """
     cluster_of = _slurm_cluster()
     gpus = max(1, region.cluster.gpus or 0)
-    jobs = plan.worker_count(region) // gpus
+    jobs = workforce.workers(region) // gpus
     with (
         cluster_of(
-            **_job(region.cluster, int(region.cluster.memory or gpus * plan.memory_limit(region) + GIB)),
+            **_job(region.cluster, int(region.cluster.memory or gpus * workforce.memory(region) + GIB)),
             security=True,
             shared_temp_directory=str(region.output / ".work"),
             log_directory=str(region.output / ".work" / "jobs"),

@@ -14,7 +14,7 @@ from shapely import from_wkb
 
 from models.catalogue import CATALOGUE, Network
 from models.weights import Weights
-from pipeline import machine, nursery, samples
+from pipeline import samples, workforce
 from pipeline.config import Region
 from pipeline.errors import InputError
 from pipeline.footprints.shaping import Shaping
@@ -31,15 +31,10 @@ PROCESS_BYTES = 700 * MIB + CACHE_BYTES
 WAITING_BYTES = 5
 # uint8 RGB of a tile that waits on a GPU, per tile pixel.
 UPLOADED_BYTES = 3
-# More memory than this per worker buys less than 2 % of the computed pixels of an Inria scene.
-DEFAULT_MEMORY = 6 * GIB
 # Compressed probabilities and outlines take 0.05–0.4 bytes a pixel on real scenes; the plan promises the upper end.
 DISK_BYTES_PER_PIXEL = 0.5
 # What a hand has for itself, and beside that for each pixel of a block full of buildings (measured: 110 MiB and 17 B).
 HAND_BYTES, TRACING_BYTES = 128 * MIB, 20
-# Hands for each worker with a network, at most: outlines and footprints of a scene take one core a second or more, the
-# network a GPU 0.1 to 0.25 s, and all cores of a machine without one many times that.
-HANDS, HANDS_OF_GPU = 3, 8
 # Tiles read ahead of the device, for each worker.
 READ_AHEAD = 2
 # A mosaic that is covered to a larger share is divided as a full one.
@@ -207,37 +202,6 @@ def level(region: Region, weights: Weights) -> int:
     return samples.level(weights.operating_threshold if threshold == "auto" else threshold)
 
 
-def memory_limit(region: Region) -> int:
-    """Bytes that one worker may use."""
-    if region.memory != "auto":
-        return int(region.memory)
-    return min(DEFAULT_MEMORY, int(0.6 * machine.memory()))
-
-
-def worker_count(region: Region) -> int:
-    """Worker processes: one per GPU, or one for all cores of a machine, because the network is parallel inside."""
-    cluster = region.cluster
-    workers = None if cluster.workers == "auto" else int(cluster.workers)
-    if cluster.kind == "cuda":
-        return cluster.gpus or workers or machine.gpus()
-    if cluster.kind == "slurm":
-        return (workers or 1) * max(1, cluster.gpus or 0)
-    return workers or (max(1, machine.gpus()) if cluster.kind == "local" and uses_gpus(region) else 1)
-
-
-def hand_count(region: Region) -> int:
-    """Further processes of this machine that do all but the network: as many as have a core for themselves."""
-    if region.cluster.kind not in nursery.KINDS:
-        return 0
-    workers, most = worker_count(region), HANDS_OF_GPU if uses_gpus(region) else HANDS
-    return max(0, min(machine.cores() - workers, most * workers))
-
-
-def uses_gpus(region: Region) -> bool:
-    """Whether the workers of this machine share its GPUs, one each."""
-    return region.inference.device in ("auto", "cuda") and machine.gpus() > 0
-
-
 def _halo(region: Region, engine: Engine) -> tuple[int, int]:
     """Context (before, after) of a block in px; symmetric when the tile is turned and flipped."""
     if region.tiles.halo != "auto":
@@ -249,7 +213,7 @@ def _halo(region: Region, engine: Engine) -> tuple[int, int]:
 def _most(region: Region, engine: Engine) -> int:
     """Pixels of the largest tile that fits the memory limit and, where it has its own, the device's memory."""
     fixed, per_pixel = _host_bytes(engine)
-    pixels = (memory_limit(region) - fixed) / per_pixel
+    pixels = (workforce.memory(region) - fixed) / per_pixel
     if engine.device_bytes is not None:
         pixels = min(pixels, (engine.device_bytes - engine.fixed_bytes) / _device_bytes(engine))
     return int(max(0, min(pixels, inf if engine.most_pixels is None else engine.most_pixels)))
@@ -280,7 +244,7 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
             raise InputError(f"tiles.size: {size} is more than {engine.device} can compute at once; at most {best}")
         return size - context, size - context
     try:
-        return _sparing(mosaic, stride, halo, most, worker_count(region))
+        return _sparing(mosaic, stride, halo, most, workforce.workers(region))
     except budget.BudgetError as error:
         raise InputError(_too_little(region, engine, error.least)) from error
 
@@ -288,7 +252,7 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
 def _too_little(region: Region, engine: Engine, least: int) -> str:
     """That not even a tile of ``least`` pixels fits, and where."""
     fixed, per_pixel = _host_bytes(engine)
-    limit, needed = memory_limit(region), (fixed + least * per_pixel)
+    limit, needed = workforce.memory(region), (fixed + least * per_pixel)
     if needed > limit or engine.device_bytes is None:
         least_needed = f"{needed / GIB:.2f}GiB"
         return f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {least_needed} is needed"
@@ -366,7 +330,7 @@ def _lengths(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, region: Region, most: int) -> Projection:
     """The bill."""
-    workers, hands = worker_count(region), hand_count(region)
+    workers, hands = workforce.workers(region), workforce.hands(region)
     (down, heights), (across, widths) = _lengths(grid.rows), _lengths(grid.cols)
     computed, wanted = int(down @ active @ across), int(heights @ active @ widths)
     tile = int(down.max()), int(across.max())
