@@ -46,6 +46,7 @@ class Publication:
         export.export(rows, output, self.region.footprints.formats, self.metadata())
         self._rasters()
         self._preview(rows, output / PREVIEW)
+        store.sweep(self.plan.probabilities)  # a worker that was killed may have left half a shard
         space.publish_store(self.plan.probabilities)
         content = report.summary(self.plan, self.journal, self.ledger, facts)
         content |= {"footprints": sum(batch.num_rows for batch in rows), "files": report.seals(output, files[:-1])}

@@ -42,10 +42,10 @@ def kill_driver(region: Path, tally: Path, after: int) -> int:
     return len(runs.journalled(output))
 
 
-def kill_workers(region: Path, tally: Path, times: list[int]) -> str:
-    """Run with two workers, one of which is killed each time that so many blocks are done; what the run says."""
+def kill_workers(region: Path, tally: Path, times: list[int], workers: int) -> str:
+    """Run with so many networks, and a hand on each core left; a process of these is killed when so much is done."""
     output = region.parent / "out"
-    run = start(region, tally, "--set", "cluster.workers=2")
+    run = start(region, tally, "--set", f"cluster.workers={workers}")
     for after in times:
         runs.wait_until(lambda after=after: len(runs.journalled(output)) >= after and runs.workers(run) != [], run)
         random.choice(runs.workers(run)).kill()  # noqa: S311
@@ -76,14 +76,26 @@ def test_the_driver_is_killed(
     assert runs.report(tmp_path / "out")["resumed_blocks"] == done
 
 
-def test_workers_are_killed(tmp_path: Path, tiny_weights: Path, undisturbed_fine: runs.Outcome) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_are_killed(workers: int, tmp_path: Path, tiny_weights: Path, undisturbed_fine: runs.Outcome) -> None:
     region, tally = small.tiny_region(tmp_path, tiny_weights, **small.FINE), tmp_path / "tally"
-    said = kill_workers(region, tally, [3])
+    said = kill_workers(region, tally, [3], workers)
     assert_mended(region, undisturbed_fine)
     assert again(tally) <= IN_HAND
     assert runs.report(tmp_path / "out")["resumed_blocks"] == 0
     assert "Traceback" not in said
     assert "distributed" not in said
+
+
+def test_half_a_shard_of_a_killed_worker_is_not_published(
+    tmp_path: Path, tiny_weights: Path, undisturbed_fine: runs.Outcome
+) -> None:
+    region, tally = small.tiny_region(tmp_path, tiny_weights, **small.FINE), tmp_path / "tally"
+    run = start(region, tally, FOOTPRINTS_HALF="1/2")
+    _, said = run.communicate(timeout=200)
+    assert run.returncode == 0, said
+    assert tally.with_name("tally.half").exists(), "the worker was killed"
+    assert_mended(region, undisturbed_fine)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -151,11 +163,12 @@ def test_the_driver_is_killed_at_many_times(
 def test_workers_are_killed_at_many_times(
     chunk: int, tmp_path: Path, tiny_weights: Path, undisturbed_fine: runs.Outcome
 ) -> None:
-    """100 times in all, two workers, two kills a run."""
+    """100 times in all, two kills a run, of two workers or of one and a hand."""
     worst = 0
     for number in range(5):
         region = small.tiny_region(tmp_path / str(number), tiny_weights, **small.FINE)
-        kill_workers(region, region.with_name("tally"), sorted(random.sample(range(1, small.FINE_BLOCKS - 10), 2)))
+        times = sorted(random.sample(range(1, small.FINE_BLOCKS - 10), 2))
+        kill_workers(region, region.with_name("tally"), times, 1 + chunk % 2)
         assert_mended(region, undisturbed_fine)
         worst = max(worst, again(region.with_name("tally")))
     print(f"chunk {chunk}: workers were killed 10 times; no byte differs; at most {worst} blocks of 2 kills again")

@@ -1,7 +1,8 @@
 """Put on ``PYTHONPATH``, it makes a run's worker processes tell what they store, or one of them die.
 
 ``FOOTPRINTS_TALLY`` names a file that gets a line for each block whose samples are stored; ``FOOTPRINTS_POISON`` names
-a block whose thumbnail, written as soon as its tile is read, kills the worker.
+a block whose thumbnail, written as soon as its tile is read, kills the worker; ``FOOTPRINTS_HALF`` one, as row/col,
+whose worker is killed the first time that its samples are written, but not yet in place.
 """
 
 import importlib
@@ -19,7 +20,11 @@ with suppress(ImportError):
 
 def hook(event: str, arguments: tuple[object, ...]) -> None:
     if event == "os.rename" and "/probability/c/" in str(arguments[1]):
-        tell("/".join(str(arguments[1]).rsplit("/", 2)[1:]))
+        block = "/".join(str(arguments[1]).rsplit("/", 2)[1:])
+        if block == os.environ.get("FOOTPRINTS_HALF") and not half.exists():
+            half.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        tell(block)
     if event == "open" and str(arguments[0]).endswith(f"thumbnails/{os.environ.get('FOOTPRINTS_POISON')}.jpg"):
         tell("killed")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -31,5 +36,6 @@ def tell(what: str) -> None:
     os.close(handle)
 
 
+half = Path(os.environ.get("FOOTPRINTS_TALLY", "") + ".half")
 if "FOOTPRINTS_TALLY" in os.environ and "forkserver" in " ".join(sys.orig_argv):  # its children inherit the hook
     sys.addaudithook(hook)
