@@ -233,7 +233,7 @@ def _device_bytes(engine: Engine) -> float:
 
 
 def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int], most: int) -> tuple[int, int]:
-    """Block (height, width) in px: from ``tiles.size``, or what computes the fewest pixels within the memory."""
+    """Block (height, width) in px: from ``tiles.size``, or what costs the least within the memory."""
     stride = engine.facts.stride
     context = sum(round_up(px, stride) for px in halo)
     size, limit = region.tiles.size, engine.most_pixels
