@@ -13,7 +13,7 @@ from pipeline.footprints import outline
 from pipeline.graph import ATTEMPTS, Crew
 from pipeline.jobs import Finished, Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
-from pipeline.plan import Plan
+from pipeline.plan import Plan, indices
 from pipeline.progress import Progress
 from pipeline.store import DamagedBlock
 from tiling.grid import BlockIndex
@@ -85,11 +85,6 @@ class Ledger:
     def whole(self, block: BlockIndex) -> bool:
         """Whether an outline rests on real samples only; else it is traced again once the failed blocks are mended."""
         return not any(0 <= bad.row - block.row <= 1 and 0 <= bad.col - block.col <= 1 for bad in self.failed)
-
-
-def indices(flags: Flags) -> Iterator[BlockIndex]:
-    """The blocks that are flagged, row by row."""
-    return (BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(flags), strict=True))
 
 
 @dataclass(slots=True)

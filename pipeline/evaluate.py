@@ -17,7 +17,7 @@ from pipeline.evaluation import present
 from pipeline.evaluation.objects import compare
 from pipeline.evaluation.present import Picture
 from pipeline.evaluation.scoring import Rules, Scores, judge
-from pipeline.evaluation.subjects import Run, Subject, of_run, shifted
+from pipeline.evaluation.subjects import Run, Subject, of_run
 from pipeline.samples import level
 from pipeline.training import datasets
 from pipeline.training.scenes import LabelledScene
@@ -108,7 +108,7 @@ def of_folder(options: argparse.Namespace) -> Job:
     run = Run.of(options.subject)
     subjects = unique(of_run(run, options.truth))
     rules = Rules(run.level, options.boundary, options.band, run.block, run.shape)
-    places = {subject.name: shifted(subject.whole, subject.origin) for subject in subjects}
+    places = {subject.name: subject.whole.moved(*subject.origin) for subject in subjects}
     return Job(subjects, rules, places, {"run": run.content["name"], "threshold": run.content["threshold"]})
 
 

@@ -12,7 +12,7 @@ from pipeline import store
 from pipeline.journal import SAMPLES, Journal
 from pipeline.plan import Plan
 from pipeline.workspace import STORE, Workspace
-from tiling.grid import Axis, BlockIndex, Grid, Span, Window, round_up
+from tiling.grid import Axis, BlockIndex, Grid, Span, Window
 
 
 def extend(space: Workspace, plan: Plan, fingerprint: Mapping[str, Any], new: Iterable[Window]) -> Journal:
@@ -69,5 +69,5 @@ def _views(axis: Axis, index: int) -> tuple[Span, Span, Span]:
 
 def _seeing(axis: Axis, span: Span) -> range:
     """The blocks whose tiles meet ``span``."""
-    before, after = (round_up(px, axis.stride) for px in (axis.before, axis.after))
+    before, after = axis.context
     return axis.spans_over(Span(span.start - after, span.stop + before + axis.stride))

@@ -106,8 +106,7 @@ class Journal:
     def _apply(self, line: bytes) -> None:
         facts = _parse(line)
         blocks = self.done.setdefault(facts["stage"], {})
-        row, col = facts["block"].split("-")
-        block = BlockIndex(int(row), int(col))
+        block = BlockIndex.parse(facts["block"])
         if facts.get("undone"):
             blocks.pop(block, None)
         else:

@@ -126,18 +126,8 @@ def finite(engine: Engine, rgb: "Pixels") -> NDArray[np.uint8]:
 
 def _half(plan: Plan, rgb: "Pixels", seen: Window, half: Window) -> NDArray[np.uint8]:
     """Samples of a part of a block, from the part of its tile that reaches as far as the halo."""
-    rows, cols = plan.grid.rows, plan.grid.cols
-    part = Window(
-        around(half.rows, seen.rows, rows.stride, (rows.before, rows.after)),
-        around(half.cols, seen.cols, cols.stride, (cols.before, cols.after)),
-    )
+    part = Window(plan.grid.rows.around(half.rows), plan.grid.cols.around(half.cols)).intersection(seen)
     return samples(plan, rgb[part.within(seen)], part, half)
-
-
-def around(span: Span, within: Span, stride: int, context: tuple[int, int]) -> Span:
-    """A span grown by its context on the stride, within what there is."""
-    before, after = (round_up(px, stride) for px in context)
-    return Span(max(span.start - before, within.start), min(round_up(span.stop, stride) + after, within.stop))
 
 
 def split(window: Window, stride: int) -> list[Window]:

@@ -93,9 +93,9 @@ class Album:
         """The mosaic as far as it was read; the rest is grey."""
         picture = Image.new("RGB", self.size, NOTHING)
         for path in sorted(self.folder.glob("*.jpg")):
-            row, col = (int(part) for part in path.stem.split("-"))
+            block = BlockIndex.parse(path.stem)
             with Image.open(path) as thumbnail:
-                picture.paste(thumbnail, self._place(self.grid.window(BlockIndex(row, col))))
+                picture.paste(thumbnail, self._place(self.grid.window(block)))
         return picture
 
     def _place(self, window: Window) -> tuple[int, int]:

@@ -161,7 +161,12 @@ class Plan:
 
     def blocks(self) -> Iterator[BlockIndex]:
         """The active blocks, row by row."""
-        return (BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(self.active), strict=True))
+        return indices(self.active)
+
+
+def indices(flags: NDArray[np.bool_]) -> Iterator[BlockIndex]:
+    """The blocks that are flagged, row by row."""
+    return (BlockIndex(int(row), int(col)) for row, col in zip(*np.nonzero(flags), strict=True))
 
 
 def make(
@@ -181,7 +186,7 @@ def make(
     """
     halo, most = _halo(region, engine), _most(region, engine)
     block = (head["block"][0], head["block"][1]) if head else _block(region, mosaic, engine, halo, most)
-    grid = Grid(*(Axis(size, side, engine.facts.stride, *halo) for size, side in zip(mosaic.shape, block, strict=True)))
+    grid = Grid.of(mosaic.shape, block, engine.facts.stride, halo)
     active = _active(mosaic, grid)
     return Plan(
         name=region.name,
@@ -272,7 +277,7 @@ def _sparing(mosaic: Mosaic, stride: int, halo: tuple[int, int], limit: int, wor
     """
     best, least = budget.best_block(mosaic.shape, stride, halo, limit, workers=workers), inf
     for block in _halved(mosaic, stride, halo, limit, workers):
-        grid = Grid(*(Axis(size, side, stride, *halo) for size, side in zip(mosaic.shape, block, strict=True)))
+        grid = Grid.of(mosaic.shape, block, stride, halo)
         active = _active(mosaic, grid)
         down, across = _lengths(grid.rows)[0], _lengths(grid.cols)[0]
         tile = int(down.max() * across.max())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import durable, fingerprint, growth, machine, plan, store, tasks
-from pipeline.compute import Computation, Ledger, indices
+from pipeline.compute import Computation, Ledger
 from pipeline.config import Region
 from pipeline.errors import InputError, Interrupted
 from pipeline.footprints import finish, outline, weld
@@ -16,12 +16,12 @@ from pipeline.jobs import Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
 from pipeline.machine import GIB
 from pipeline.mosaic import Mosaic
-from pipeline.plan import Plan
+from pipeline.plan import Plan, indices
 from pipeline.progress import Progress
 from pipeline.publish import Publication
 from pipeline.trial import Request
 from pipeline.workspace import STORE, Workspace, verify
-from tiling.grid import Axis, BlockIndex
+from tiling.grid import Axis, BlockIndex, Grid
 
 # Places on seams at which the error of a halo below the reach is measured; each costs one small tile.
 SEAMS_SAMPLED = 8
@@ -93,7 +93,7 @@ class Production:
         head = self.space.head()
         if head is None:
             self.space.forget()
-            sizes = {"block": [made.grid.rows.block, made.grid.cols.block], "shape": list(made.grid.shape)}
+            sizes = {"block": list(made.grid.block_shape), "shape": list(made.grid.shape)}
             return self.space.begin(self.fingerprint, {**sizes, "precision": made.engine.precision})
         if changes := fingerprint.difference(head["fingerprint"], self.fingerprint):
             said = f"{made.output}: goes on from what is there, with these changes:"
@@ -168,15 +168,18 @@ def seam_error(made: Plan, crew: Crew) -> float:
     axes, facts = (made.grid.rows, made.grid.cols), made.engine.facts
     if all(axis.before >= facts.before and axis.after >= facts.after for axis in axes):
         return 0.0
-    if all(axis.blocks == 1 for axis in axes):
-        return 0.0
-    rows, cols = (_crossings(axis) for axis in axes)
+    return max((float(crew.call(tasks.seam_error, place)) for place in sampled_seams(made.grid)), default=0.0)
+
+
+def sampled_seams(grid: Grid) -> list[tuple[int, int]]:
+    """Pixels (row, col) where blocks meet, at most ``SEAMS_SAMPLED``, spread over the mosaic."""
+    if len(grid) == 1:
+        return []
+    rows, cols = _crossings(grid.rows), _crossings(grid.cols)
     places = range(0, len(rows) * len(cols), max(1, len(rows) * len(cols) // SEAMS_SAMPLED))
-    chosen = [(rows[place // len(cols)], cols[place % len(cols)]) for place in places][:SEAMS_SAMPLED]
-    return max(float(crew.call(tasks.seam_error, corner)) for corner in chosen)
+    return [(rows[place // len(cols)], cols[place % len(cols)]) for place in places][:SEAMS_SAMPLED]
 
 
 def _crossings(axis: Axis) -> list[int]:
     """Where blocks of an axis meet, px; the middle of the only one, where seams of the other axis are looked at."""
-    spans = [axis.span(index) for index in range(axis.blocks)]
-    return [span.stop for span in spans[:-1]] or [(spans[0].start + spans[0].stop) // 2]
+    return [axis.span(index).stop for index in range(axis.blocks - 1)] or [axis.size // 2]

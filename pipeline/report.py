@@ -41,12 +41,12 @@ def show(plan: Plan) -> None:
 def plan_facts(plan: Plan) -> dict[str, str]:
     """The plan's facts by name, as text."""
     need, engine, grid = plan.projection, plan.engine, plan.grid
-    rows, cols = grid.shape
+    (rows, cols), side = grid.shape, grid.block_shape
     ratio = need.computed / need.wanted if need.wanted else 0.0
     return {
         "region": plan.name,
         "mosaic": f"{rows} × {cols} px, {counted(len(plan.mosaic.scenes), 'scene')}",
-        "blocks": f"{int(plan.active.sum())} of {len(grid)} to look at, {grid.rows.block} × {grid.cols.block} px each",
+        "blocks": f"{int(plan.active.sum())} of {len(grid)} to look at, {side[0]} × {side[1]} px each",
         "tile": f"{need.tile[0]} × {need.tile[1]} px, halo {grid.rows.before} before and {grid.rows.after} after",
         "network": f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}",
         "computed": f"{need.computed / 1e6:.1f} Mpx for {need.wanted / 1e6:.1f} Mpx wanted ({ratio:.2f} for each one)",

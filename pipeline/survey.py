@@ -80,7 +80,7 @@ def place(found: Sequence[Facts], region: Region) -> Mosaic:
             f"scenes: they span {shape[1]:,} × {shape[0]:,} px; process distant ones as regions of their own"
         )
     scenes = tuple(
-        _scene(each, _moved(window, -top, -left), region, not fits)
+        _scene(each, window.moved(-top, -left), region, not fits)
         for each, window, fits in zip(found, windows, aligned, strict=True)
     )
     return Mosaic(shape, affine @ Affine.translation(left, top), crs.to_wkt(version="WKT2_2019"), scenes)
@@ -148,9 +148,8 @@ def metres_per_unit(crs: CRS, x: float, y: float) -> tuple[float, float]:
 
 def _own(each: Facts, _: CRS, to_pixels: Affine) -> Window:
     """The pixels of a scene that lies on the grid."""
-    height, width = each.shape
     col, row = (round(value) for value in to_pixels @ (each.affine @ (0, 0)))
-    return Window(Span(row, row + height), Span(col, col + width))
+    return Window.of(each.shape).moved(row, col)
 
 
 def _covered(each: Facts, crs: CRS, to_pixels: Affine) -> Window:
@@ -158,12 +157,6 @@ def _covered(each: Facts, crs: CRS, to_pixels: Affine) -> Window:
     left, bottom, right, top = _bounds(each, crs)
     (x_start, y_start), (x_stop, y_stop) = to_pixels @ (left, top), to_pixels @ (right, bottom)
     return Window(Span(math.floor(y_start), math.ceil(y_stop)), Span(math.floor(x_start), math.ceil(x_stop)))
-
-
-def _moved(window: Window, rows: int, cols: int) -> Window:
-    return Window(
-        Span(window.rows.start + rows, window.rows.stop + rows), Span(window.cols.start + cols, window.cols.stop + cols)
-    )
 
 
 def _scene(each: Facts, window: Window, region: Region, resampled: bool) -> Scene:

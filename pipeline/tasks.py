@@ -7,7 +7,7 @@ tasks travel as block indices only.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -239,22 +239,17 @@ def finish(sources: weld.Sources) -> Written:
 
 
 def seam_error(corner: tuple[int, int]) -> float:
-    """How much stored samples differ from exact ones where blocks meet: max |ΔP| near a corner of blocks.
+    """How much stored samples differ from exact ones at a seam: max |ΔP| within two strides of a pixel.
 
     Args:
-        corner: (row, col) of a pixel where four blocks meet.
+        corner: (row, col) of a pixel where four blocks meet, or two, where an axis has only one.
     """
     plan = current()
     stride, facts = plan.grid.rows.stride, plan.engine.facts
-    near = Window(*(Span(max(0, at - 2 * stride), at + 2 * stride) for at in corner)).clip(plan.grid.shape)
+    near = Window(*(Span(at - 2 * stride, at + 2 * stride) for at in corner)).clip(plan.grid.shape)
     context = max(facts.before, facts.after)
-    everything = Window(*(Span(0, axis.padded) for axis in (plan.grid.rows, plan.grid.cols)))
-    seen = Window(
-        *(
-            network.around(span, whole, stride, (context, context))
-            for span, whole in ((near.rows, everything.rows), (near.cols, everything.cols))
-        )
-    )
+    rows, cols = (replace(axis, before=context, after=context) for axis in (plan.grid.rows, plan.grid.cols))
+    seen = Window(rows.around(near.rows), cols.around(near.cols))
     try:
         scene = pixels.read(plan.mosaic, seen.clip(plan.grid.shape))
     except pixels.SceneError:

@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.mosaic import Mosaic
 from pipeline.network import adopt
 from pipeline.plan import Engine
-from tiling.grid import Span, Window
+from tiling.grid import Window
 
 # The imagery on which precisions are compared, px a side.
 SAMPLE_SIDE = 512
@@ -117,18 +117,13 @@ def sample(mosaic: Mosaic) -> NDArray[np.uint8]:
     """The middle of the first scene that has data there: uint8 (h, w, 3); of the first one, if none has."""
     seen: NDArray[np.uint8] | None = None
     for scene in mosaic.scenes[:SCENES_LOOKED_AT]:
-        spans = scene.window.clip(mosaic.shape)
+        window = scene.window.clip(mosaic.shape)
         try:
-            found = pixels.read(mosaic, Window(_middle(spans.rows), _middle(spans.cols)))
+            middle = Window(window.rows.middle(SAMPLE_SIDE), window.cols.middle(SAMPLE_SIDE))
+            found = pixels.read(mosaic, middle)
         except pixels.SceneError:
             continue  # its blocks will be reported; another scene shows the precision as well
         seen = found.rgb if seen is None else seen
         if found.valid.mean() > 0.5:
             return found.rgb
     return np.full((SAMPLE_SIDE, SAMPLE_SIDE, 3), pixels.FILL, np.uint8) if seen is None else seen
-
-
-def _middle(span: Span) -> Span:
-    """The middle of a span, at most ``SAMPLE_SIDE`` px."""
-    margin = max(0, len(span) - SAMPLE_SIDE) // 2
-    return Span(span.start + margin, span.stop - margin)

@@ -4,13 +4,19 @@ All arithmetic is integer, in pixels, and per axis. A block is what is kept; its
 block grown by the reach of the network, with its origin on the stride. Overlaps are cropped, not blended.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
 def round_up(value: int, step: int) -> int:
     """The least multiple of ``step`` that is not below ``value``."""
     return -(-value // step) * step
+
+
+def nearest(value: int, step: int) -> str:
+    """The positive multiples of ``step`` on both sides of ``value``, in words."""
+    low = value // step * step
+    return " and ".join(str(multiple) for multiple in (low, low + step) if multiple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,19 @@ class Span:
         """Whether the two share a pixel."""
         return self.start < other.stop and other.start < self.stop
 
+    def moved(self, px: int) -> "Span":
+        """As long, ``px`` further on."""
+        return Span(self.start + px, self.stop + px)
+
+    def middle(self, size: int) -> "Span":
+        """The ``size`` px in its middle; all of it where it is shorter."""
+        start = self.start + max(0, len(self) - size) // 2
+        return Span(start, min(start + size, self.stop))
+
+    def pieces(self, size: int) -> Iterator["Span"]:
+        """It, cut every ``size`` px; the last piece may be shorter."""
+        return (Span(start, min(start + size, self.stop)) for start in range(self.start, self.stop, size))
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -53,6 +72,11 @@ class Window:
     cols: Span
     """Its columns (x)."""
 
+    @classmethod
+    def of(cls, shape: tuple[int, int]) -> "Window":
+        """All of a raster of ``shape``."""
+        return cls(Span(0, shape[0]), Span(0, shape[1]))
+
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) in pixels."""
@@ -62,6 +86,15 @@ class Window:
     def area(self) -> int:
         """Number of pixels."""
         return len(self.rows) * len(self.cols)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """This window as slices of the whole raster's array."""
+        return slice(self.rows.start, self.rows.stop), slice(self.cols.start, self.cols.stop)
+
+    def moved(self, rows: int, cols: int) -> "Window":
+        """As large, so many rows down and columns to the right."""
+        return Window(self.rows.moved(rows), self.cols.moved(cols))
 
     def clip(self, shape: tuple[int, int]) -> "Window":
         """The part of it inside a raster of ``shape``."""
@@ -104,9 +137,8 @@ class Axis:
         if min(self.size, self.block, self.stride) < 1 or min(self.before, self.after) < 0:
             raise ValueError(f"sizes must be positive and context not negative: {self}")
         if self.block % self.stride:
-            low = self.block // self.stride * self.stride
-            nearest = " and ".join(str(n) for n in (low, low + self.stride) if n)
-            raise ValueError(f"block {self.block} is not a multiple of the stride {self.stride}; nearest: {nearest}")
+            near = nearest(self.block, self.stride)
+            raise ValueError(f"block {self.block} is not a multiple of the stride {self.stride}; nearest: {near}")
 
     @property
     def blocks(self) -> int:
@@ -124,12 +156,20 @@ class Axis:
             raise IndexError(f"block {index} of {self.blocks}")
         return Span(index * self.block, min((index + 1) * self.block, self.size))
 
+    @property
+    def context(self) -> tuple[int, int]:
+        """Context (before, after) in whole strides, px."""
+        return round_up(self.before, self.stride), round_up(self.after, self.stride)
+
     def tile(self, index: int) -> Span:
-        """The pixels that the network must see for block ``index``: within ``0..padded``, on the stride."""
-        block = self.span(index)
-        before, after = round_up(self.before, self.stride), round_up(self.after, self.stride)
-        stop = round_up(block.stop, self.stride)
-        return Span(block.start - before, stop + after).clip(self.padded)
+        """The pixels that the network must see for block ``index``."""
+        return self.around(self.span(index))
+
+    def around(self, span: Span) -> Span:
+        """The pixels that the network must see for ``span``: within ``0..padded``, on the stride."""
+        before, after = self.context
+        start, stop = span.start // self.stride * self.stride, round_up(span.stop, self.stride)
+        return Span(start - before, stop + after).clip(self.padded)
 
     def spans_over(self, span: Span) -> range:
         """Indices of the blocks that share a pixel with ``span``."""
@@ -149,6 +189,16 @@ class BlockIndex:
     def __str__(self) -> str:
         return f"{self.row}-{self.col}"
 
+    @classmethod
+    def parse(cls, text: str) -> "BlockIndex":
+        """The block that prints as ``text``.
+
+        Raises:
+            ValueError: none does.
+        """
+        row, col = text.split("-")
+        return cls(int(row), int(col))
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -159,10 +209,20 @@ class Grid:
     cols: Axis
     """The horizontal axis (x)."""
 
+    @classmethod
+    def of(cls, shape: Sequence[int], block: Sequence[int], stride: int = 1, halo: tuple[int, int] = (0, 0)) -> "Grid":
+        """A raster in blocks, both (height, width) px; ``halo`` is the context (before, after) of a block."""
+        return cls(*(Axis(size, side, stride, *halo) for size, side in zip(shape, block, strict=True)))
+
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the raster in pixels."""
         return self.rows.size, self.cols.size
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """(height, width) of a block in pixels; the last ones may be smaller."""
+        return self.rows.block, self.cols.block
 
     @property
     def blocks(self) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from models.catalogue import CATALOGUE
 from models.predictor import Predictor
 from models.weights import Weights
 from pipeline.evaluation.objects import Polygons
-from pipeline.evaluation.subjects import Subject, metres_per_pixel, polygons_of, shifted
+from pipeline.evaluation.subjects import Subject, metres_per_pixel, polygons_of
 from pipeline.footprints.marching import is_inside
 from pipeline.samples import level
 from pipeline.tasks import pad
@@ -40,7 +40,7 @@ def subject(scene: LabelledScene, predictions: "Predictions", weights: Weights) 
     origin, least = (scene.part.rows.start, scene.part.cols.start), level(weights.operating_threshold)
 
     def labels(window: Window) -> NDArray[np.uint8]:
-        return read_labels(scene, shifted(window, origin))
+        return read_labels(scene, window.moved(*origin))
 
     def samples(window: Window) -> NDArray[np.uint8]:
         return predictions.of(scene)[window.within(whole)]
@@ -83,15 +83,11 @@ class Predictions:
         grid = Grid(*(self._axis(side) for side in scene.part.shape))
         origin = scene.part.rows.start, scene.part.cols.start
         for window, tile in ((grid.window(block), grid.tile(block)) for block in grid):
-            rgb = pad(read_image(scene, shifted(tile.clip(scene.part.shape), origin)), tile.shape)
-            found[_slices(window)] = self.predictor.samples(rgb)[window.within(tile)]
+            rgb = pad(read_image(scene, tile.clip(scene.part.shape).moved(*origin)), tile.shape)
+            found[window.slices] = self.predictor.samples(rgb)[window.within(tile)]
         return found
 
     def _axis(self, side: int) -> Axis:
         stride = self.network.stride
         block = min(round_up(BLOCK, stride), round_up(side, stride))
         return Axis(side, block, stride, self.network.before, self.network.after)
-
-
-def _slices(window: Window) -> tuple[slice, slice]:
-    return slice(window.rows.start, window.rows.stop), slice(window.cols.start, window.cols.stop)

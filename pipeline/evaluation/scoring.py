@@ -97,13 +97,9 @@ def judge(whole: Window, samples: Read, labels: Read, rules: Rules) -> Iterator[
 
 def windows(whole: Window) -> Iterator[Window]:
     """Windows of at most ``WINDOW`` px a side that partition ``whole``, row by row."""
-    for rows in _pieces(whole.rows):
-        for cols in _pieces(whole.cols):
+    for rows in whole.rows.pieces(WINDOW):
+        for cols in whole.cols.pieces(WINDOW):
             yield Window(rows, cols)
-
-
-def _pieces(span: Span) -> list[Span]:
-    return [Span(start, min(start + WINDOW, span.stop)) for start in range(span.start, span.stop, WINDOW)]
 
 
 def _grown(window: Window, margin: int, whole: Window) -> Window:

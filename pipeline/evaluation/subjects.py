@@ -66,7 +66,7 @@ class Subject:
     @property
     def whole(self) -> Window:
         """All of it."""
-        return Window(Span(0, self.shape[0]), Span(0, self.shape[1]))
+        return Window.of(self.shape)
 
     def on_the_ground(self, polygons: Polygons) -> Polygons:
         """Polygons in its pixels, cut to it, in metres; specks are dropped."""
@@ -137,7 +137,7 @@ class Run:
         if content is None:
             raise InputError(f"{output}: is no finished run; it has no run.json")
         grid, affine, crs = store.layout(output / "probability.zarr")
-        return cls(output, content, _footprints(output), grid.shape, (grid.rows.block, grid.cols.block), affine, crs)
+        return cls(output, content, _footprints(output), grid.shape, grid.block_shape, affine, crs)
 
     @property
     def level(self) -> int:
@@ -181,7 +181,7 @@ class Run:
         if off > PHASE or abs(raster.transform.a / self.affine.a - 1) > STRETCH:
             raise InputError(f"{mask}: does not lie on the run's pixels; warp it to them, or give footprints")
         top, left = round(row), round(col)
-        return Window(Span(top, top + raster.height), Span(left, left + raster.width))
+        return Window.of(raster.shape).moved(top, left)
 
     def _named(self, mask: Path) -> Window:
         """The one scene that a mask without CRS has the name of."""
@@ -201,7 +201,7 @@ class Run:
         origin = window.rows.start, window.cols.start
 
         def samples(part: Window) -> NDArray[np.uint8]:
-            return store.read(path, shifted(part, origin), grid)
+            return store.read(path, part.moved(*origin), grid)
 
         def predicted() -> Polygons:
             return _moved(footprints_in_pixels(self.footprints, self.affine, self.crs, window), window)
@@ -218,12 +218,6 @@ def _footprints(output: Path) -> Path:
         cure = "run it again with --set footprints.formats=[gpkg]; the network is not run again"
         raise InputError(f"{output}: has no footprints as {', '.join(READABLE)}; {cure}")
     return found[0]
-
-
-def shifted(window: Window, by: tuple[int, int]) -> Window:
-    """The window moved down and right by so many pixels."""
-    rows, cols = (Span(span.start + n, span.stop + n) for span, n in zip((window.rows, window.cols), by, strict=True))
-    return Window(rows, cols)
 
 
 def _moved(polygons: Polygons, window: Window) -> Polygons:
@@ -273,8 +267,7 @@ def _values(raster: DatasetReader, window: Window) -> NDArray[np.generic]:
 def _unlabelled(raster: DatasetReader) -> float:
     """The no-data value, if it is neither background nor the only other value; else one that no pixel equals."""
     value = raster.nodata
-    height, width = raster.shape
-    for window in windows(Window(Span(0, height), Span(0, width))) if value else ():
+    for window in windows(Window.of(raster.shape)) if value else ():
         values = _values(raster, window)
         if ((values != 0) & (values != value)).any():
             return float(value)
@@ -295,7 +288,7 @@ def burnt(polygons: Callable[[], Polygons]) -> Read:
 
 def polygons_of(labels: Read, shape: tuple[int, int]) -> Polygons:
     """The buildings of a mask: its parts that hang together over sides, as polygons in pixels."""
-    mask = labels(Window(Span(0, shape[0]), Span(0, shape[1])))
+    mask = labels(Window.of(shape))
     building = (mask > 0) & (mask != IGNORE)
     found = [shapely.geometry.shape(outline) for outline, _ in shapes(building.astype(np.uint8), building)]
     return np.array(found, dtype=object)

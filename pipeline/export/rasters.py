@@ -98,7 +98,7 @@ def _write_mask(path: Path, scene: Scene, mosaic: Mosaic, source: tuple[Read, in
     affine = mosaic.affine @ Affine.translation(window.cols.start, window.rows.start)
 
     def mask(rows: Span) -> NDArray[np.uint8]:
-        part = Window(Span(rows.start + window.rows.start, rows.stop + window.rows.start), window.cols)
+        part = Window(rows.moved(window.rows.start), window.cols)
         return is_inside(source[0](part), source[1]).astype(np.uint8) * np.uint8(255)
 
     with rasterio.open(path, "w", **_profile(window.shape, affine, mosaic.crs), compress="deflate") as file:
@@ -108,7 +108,7 @@ def _write_mask(path: Path, scene: Scene, mosaic: Mosaic, source: tuple[Read, in
 
 def _fill(file: DatasetWriter, values: Rows) -> None:
     """Write all rows of a file."""
-    for rows in _strips(file.height):
+    for rows in Span(0, file.height).pieces(STRIP):
         file.write(values(rows), 1, window=_place(Window(rows, Span(0, file.width))))
 
 
@@ -119,7 +119,7 @@ def _check(path: Path, values: Rows) -> None:
         OSError: a row is not as it was written.
     """
     with rasterio.open(path) as file:
-        for rows in _strips(file.height):
+        for rows in Span(0, file.height).pieces(STRIP):
             if not np.array_equal(file.read(1, window=_place(Window(rows, Span(0, file.width)))), values(rows)):
                 raise OSError(
                     f"rows {rows.start}..{rows.stop} do not read back as they were written; is the disk full?"
@@ -134,10 +134,6 @@ def _profile(shape: tuple[int, int], affine: Affine, crs: str) -> dict[str, obje
         "transform": affine,
         "crs": crs,
     }
-
-
-def _strips(height: int) -> list[Span]:
-    return [Span(top, min(top + STRIP, height)) for top in range(0, height, STRIP)]
 
 
 def _place(window: Window) -> RasterWindow:

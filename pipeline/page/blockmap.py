@@ -68,9 +68,9 @@ def _states(plan: Plan, content: Mapping[str, Any], journal: Journal) -> tuple[N
     return done & ~failed, empty & ~failed, failed
 
 
-def _place(block: str) -> tuple[int, int]:
-    row, col = block.split("-")
-    return int(row), int(col)
+def _place(text: str) -> tuple[int, int]:
+    block = BlockIndex.parse(text)
+    return block.row, block.col
 
 
 def _seconds(plan: Plan) -> NDArray[np.float32]:
@@ -104,7 +104,7 @@ def _enlarged(colours: NDArray[np.uint8], plan: Plan) -> NDArray[np.uint8]:
     scale = max(plan.grid.shape) / SIDE
     rows, cols = (_blocks_of(axis.size, axis.block, scale) for axis in (plan.grid.rows, plan.grid.cols))
     image = colours[rows[:, None], cols[None, :]]
-    if min(plan.grid.rows.block, plan.grid.cols.block) / scale >= LEAST_WITH_GAPS:
+    if min(plan.grid.block_shape) / scale >= LEAST_WITH_GAPS:
         image[np.flatnonzero(np.diff(rows)), :] = 0
         image[:, np.flatnonzero(np.diff(cols))] = 0
     return image

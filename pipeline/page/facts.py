@@ -92,7 +92,7 @@ def _origin(plan: Plan, content: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows, cols = plan.grid.shape
     facts = [
         ("mosaic", f"{rows:,} × {cols:,} px from {counted(len(plan.mosaic.scenes), 'scene')}"),
-        ("blocks", f"{plan.grid.rows.block} × {plan.grid.cols.block} px"),
+        ("blocks", "{} × {} px".format(*plan.grid.block_shape)),
         ("halo", f"{plan.grid.rows.before} px before, {plan.grid.rows.after} px after"),
         ("network", f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}"),
         ("weights", content["fingerprint"].get("weights", "")),

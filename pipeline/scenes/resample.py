@@ -96,8 +96,7 @@ class Warp:
 
 
 def _stripes(window: Window) -> Iterator[Window]:
-    for start in range(window.rows.start, window.rows.stop, STRIPE):
-        yield Window(Span(start, min(start + STRIPE, window.rows.stop)), window.cols)
+    return (Window(rows, window.cols) for rows in window.rows.pieces(STRIPE))
 
 
 def _applied(affine: Affine, x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -16,9 +16,8 @@ from rasterio.errors import RasterioIOError
 from models.metrics import IGNORE
 from pipeline.durable import replace as replaced
 from pipeline.errors import InputError
-from pipeline.render import World, render
+from pipeline.render import View, World, render
 from pipeline.render.files import Encoding, Place, write_image, write_mask
-from pipeline.render.scene import Window as RenderWindow
 from pipeline.training.scenes import LabelledScene, layer_of, opened, whole
 from pipeline.training.settings import DataSet, Held
 from tiling.grid import Span, Window
@@ -64,7 +63,7 @@ Pair = tuple[LabelledScene, bool]
 
 def _scene(source: str, image: Path, labels: Path, form: str = "mask") -> LabelledScene:
     """A scene whose part is not known yet: files are opened when all are found."""
-    nothing = Window(Span(0, 0), Span(0, 0))
+    nothing = Window.of((0, 0))
     return LabelledScene(source, image, labels, form, nothing)  # type: ignore[arg-type]
 
 
@@ -131,7 +130,7 @@ def _rendered(name: str, data: DataSet, work: Path, between: Callable[[], None])
     pairs = []
     for seed in range(data.scenes):
         between()
-        pairs.append((_scene(name, *_place(folder, data, seed)), False))
+        pairs.append((_scene(name, *_render_once(folder, data, seed)), False))
     return pairs
 
 
@@ -141,19 +140,19 @@ def _recipe(data: DataSet) -> str:
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:8]
 
 
-def _place(folder: Path, data: DataSet, seed: int) -> tuple[Path, Path]:
+def _render_once(folder: Path, data: DataSet, seed: int) -> tuple[Path, Path]:
     """Image and mask of the rendered place ``seed``, made unless they are there: whole or not at all."""
     rng = np.random.default_rng(seed)
     low, high = (math.log(metres) for metres in data.resolution)
     row, col = (int(value) for value in rng.integers(-4096, 4096, 2))
-    window = RenderWindow(row, col, data.size, data.size, math.exp(rng.uniform(low, high)))
+    view = View(row, col, data.size, data.size, math.exp(rng.uniform(low, high)))
     image, mask = folder / f"{seed:05}.tif", folder / f"{seed:05}_mask.tif"
     if not image.exists():
-        scene = render(World(seed, data.style), window)
+        scene = render(World(seed, data.style), view)
         with replaced(mask) as aside:
-            write_mask(aside, scene, window, RENDERED_AT)
+            write_mask(aside, scene, view, RENDERED_AT)
         with replaced(image) as aside:
-            write_image(aside, scene, window, RENDERED_AT, Encoding())
+            write_image(aside, scene, view, RENDERED_AT, Encoding())
     return image, mask
 
 

@@ -22,7 +22,7 @@ from rasterio.windows import Window as RasterWindow
 
 from models.metrics import IGNORE
 from pipeline.errors import InputError
-from tiling.grid import Span, Window
+from tiling.grid import Window
 
 Image = NDArray[np.uint8]
 """(h, w, 3) uint8 RGB."""
@@ -71,7 +71,7 @@ def _opened(path: Path, _: int) -> DatasetReader:
 def whole(path: Path) -> Window:
     """All pixels of an image."""
     height, width = opened(path).shape
-    return Window(Span(0, height), Span(0, width))
+    return Window.of((height, width))
 
 
 def read_image(scene: LabelledScene, window: Window) -> Image:
@@ -117,7 +117,7 @@ def _footprints(image: Path, vectors: Path) -> shapely.STRtree:
     if raster.crs is None:
         raise InputError(f"{image}: has no CRS, so that footprints cannot be placed on it")
     height, width = raster.shape
-    whole_image = Window(Span(0, height), Span(0, width))
+    whole_image = Window.of((height, width))
     return shapely.STRtree(footprints_in_pixels(vectors, raster.transform, raster.crs.to_wkt(), whole_image))
 
 

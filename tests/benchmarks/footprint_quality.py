@@ -60,7 +60,7 @@ def finished(samples: np.ndarray, frame: Frame, shaping: Shaping, folder: Path) 
     index = weld.weld([(block, folder / "outlines.arrow")], folder / "welded.arrow")
 
     def read(part):
-        return samples[part.rows.start : part.rows.stop, part.cols.start : part.cols.stop]
+        return samples[part.slices]
 
     files = finish.Files({block: folder / "outlines.arrow"}, folder / "welded.arrow", read)
     return finish.finish(index.sources(block), files, frame, shaping)

@@ -62,7 +62,7 @@ def blocks_of(samples: np.ndarray, side: int) -> list[tuple]:
         window = grid.window(block)
         seen = outline.needs(window).clip(samples.shape)
         found.append(
-            (block, window, samples[seen.rows.start : seen.rows.stop, seen.cols.start : seen.cols.stop].copy())
+            (block, window, samples[seen.slices].copy())
         )
     return found
 
@@ -168,7 +168,7 @@ def finishing(folder: Path, **options: bool) -> Callable[[], int]:
     index = weld.weld([(block, folder / "whole.arrow")], folder / "none.arrow")
 
     def read(window):
-        return samples[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
+        return samples[window.slices]
 
     files = finish.Files({block: folder / "whole.arrow"}, folder / "none.arrow", read)
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from small import AFFINE, planned, texture, write_region, write_scene
 
 from pipeline import network, pixels, plan, tasks
-from tiling.grid import Span, Window, round_up
+from tiling.grid import Window, round_up
 
 
 def whole_mosaic(made: plan.Plan) -> np.ndarray:
     """The oracle: the filled mosaic, padded by reflection on its right and bottom, in one forward pass."""
     rows, cols = made.mosaic.shape
-    everything = pixels.read(made.mosaic, Window(Span(0, rows), Span(0, cols)))
+    everything = pixels.read(made.mosaic, Window.of((rows, cols)))
     below, right = round_up(rows, 32) - rows, round_up(cols, 32) - cols
     padded = np.pad(everything.rgb, ((0, below), (0, right), (0, 0)), mode="reflect")
     return network.predictor(tasks.current().engine).probabilities(padded)[:rows, :cols]
@@ -29,9 +29,9 @@ def tiled(made: plan.Plan) -> np.ndarray:
     for block in made.grid:
         tile, window = tasks.read(block), made.grid.window(block)
         if tile.rgb is not None:
-            stitched[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop] = network.predictor(
-                tasks.current().engine
-            ).probabilities(tile.rgb)[window.within(made.grid.tile(block))]
+            stitched[window.slices] = network.predictor(tasks.current().engine).probabilities(tile.rgb)[
+                window.within(made.grid.tile(block))
+            ]
     return stitched
 
 

@@ -11,7 +11,7 @@ import rasterio
 from pipeline import config, pixels, run, survey
 from pipeline.errors import InputError
 from pipeline.mosaic import Mosaic
-from tiling.grid import Span, Window
+from tiling.grid import Window
 
 pytestmark = pytest.mark.usefixtures("no_network")
 SHANGHAI = "spacenet2_shanghai_unlabelled_16bit/*.tif"
@@ -23,7 +23,7 @@ def surveyed(folder: Path, text: str) -> Mosaic:
 
 
 def whole(mosaic: Mosaic) -> pixels.Pixels:
-    return pixels.read(mosaic, Window(Span(0, mosaic.shape[0]), Span(0, mosaic.shape[1])))
+    return pixels.read(mosaic, Window.of(mosaic.shape))
 
 
 def refused(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> list[str]:

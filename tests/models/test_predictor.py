@@ -130,9 +130,9 @@ def test_tiles_equal_the_whole_image(
     whole, stitched = predictor.probabilities(padded), np.full((height, width), np.nan, np.float32)
     for index in grid:
         window, tile = grid.window(index), grid.tile(index)
-        seen = padded[tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
+        seen = padded[tile.slices]
         kept = predictor.probabilities(seen)[window.within(tile)]
-        stitched[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop] = kept
+        stitched[window.slices] = kept
     assert np.abs(stitched - whole[:height, :width]).max() <= 1e-5
 
 

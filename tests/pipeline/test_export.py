@@ -237,7 +237,7 @@ def test_a_full_disk_is_told_and_no_part_of_a_file_is_left(tmp_path, name):
 
 def mosaic(shape=(1300, 900), corner=(350_000.0, 3_060_000.0)):
     """Two scenes side by side, the right one 200 rows lower."""
-    windows = Window(Span(0, 1100), Span(0, 500)), Window(Span(200, 1300), Span(500, 900))
+    windows = Window.of((1100, 500)), Window(Span(200, 1300), Span(500, 900))
     scenes = [
         Scene(Path(f"scenes/{name}.tif"), window, (1, 2, 3), None, False, None)
         for name, window in zip("ab", windows, strict=True)
@@ -255,7 +255,7 @@ def samples(shape):
 def reader(array, seen):
     def read_window(window):
         seen.append(window.area)
-        return array[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
+        return array[window.slices]
 
     return read_window
 
@@ -282,7 +282,7 @@ def test_masks_are_named_and_placed_as_their_scenes(tmp_path):
     paths = export.write_masks(tmp_path / "masks", region, reader(array, []), 127)
     assert [path.name for path in paths] == ["a.tif", "b.tif"]
     for path, scene in zip(paths, region.scenes, strict=True):
-        mine = array[scene.window.within(Window(Span(0, 1300), Span(0, 900)))]
+        mine = array[scene.window.within(Window.of((1300, 900)))]
         with rasterio.open(path) as file:
             assert np.array_equal(file.read(1), np.where((mine >= 127) & (mine < 255), 255, 0))
             assert (file.count, file.dtypes, file.nodata) == (1, ("uint8",), None)

@@ -27,7 +27,7 @@ from pipeline.journal import SAMPLES, Journal
 from pipeline.mosaic import Mosaic, Scene
 from pipeline.page import facts, gathering, histogram
 from pipeline.plan import Engine, Plan, Projection
-from tiling.grid import Axis, BlockIndex, Grid, Span, Window
+from tiling.grid import Axis, BlockIndex, Grid, Window
 
 AFFINE = Affine(0.3, 0, 392000, 0, -0.3, 5820000)
 UTM = "EPSG:32633"
@@ -75,7 +75,7 @@ def batch(shapes: list[shapely.Polygon], confidence: list[float]) -> pa.RecordBa
 
 def plan_of(output: Path, size: int = 960, block: int = 320) -> Plan:
     grid = Grid(*(Axis(size, block, 32, 128, 160) for _ in range(2)))
-    scene = Scene(Path("a.tif"), Window(Span(0, size), Span(0, size)), (1, 2, 3), None, False, None)
+    scene = Scene(Path("a.tif"), Window.of((size, size)), (1, 2, 3), None, False, None)
     return Plan(
         name=HOSTILE,
         output=output,

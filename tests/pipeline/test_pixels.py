@@ -23,7 +23,7 @@ files = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCh
 
 
 def whole(mosaic: Mosaic) -> Window:
-    return Window(Span(0, mosaic.shape[0]), Span(0, mosaic.shape[1]))
+    return Window.of(mosaic.shape)
 
 
 def mosaic_of(folder: Path, text: str) -> Mosaic:
@@ -36,7 +36,7 @@ def moved(window: Window) -> Affine:
 
 
 def cut(array: NDArray[Any], window: Window) -> NDArray[Any]:
-    return array[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
+    return array[window.slices]
 
 
 @files
@@ -63,7 +63,7 @@ def test_the_first_scene_with_data_wins_and_no_data_is_filled(tmp_path: Path, da
     rgb, valid = np.full((*shape, 3), pixels.FILL, np.uint8), np.zeros(shape, bool)
     names = []
     for number in range(data.draw(st.integers(1, 4))):
-        part = data.draw(strategies.windows(shape)) if number else Window(Span(0, 30), Span(0, 40))
+        part = data.draw(strategies.windows(shape)) if number else Window.of((30, 40))
         image = imagery.noise(*part.shape, seed=number)
         empty = np.random.default_rng(number + 50).random(part.shape) < data.draw(st.sampled_from([0, 0.5, 1]))
         kind = data.draw(st.sampled_from(["nodata", "mask", "alpha"]))
@@ -137,7 +137,7 @@ def test_a_damaged_block_is_an_error_that_names_file_and_place(tmp_path: Path) -
     data[offset : offset + 40] = b"\xff" * 40
     path.write_bytes(data)
     mosaic = mosaic_of(tmp_path, "scenes: [a.tif]")
-    assert pixels.read(mosaic, Window(Span(0, 32), Span(0, 64))).valid.all()
+    assert pixels.read(mosaic, Window.of((32, 64))).valid.all()
     with pytest.raises(
         pixels.SceneError, match=r"a\.tif: cannot be read at rows 30\.\.50, columns 0\.\.60 of the mosaic"
     ):
@@ -226,7 +226,7 @@ def test_resampling_agrees_with_gdal_s(tmp_path: Path, grid: str) -> None:
 
 def test_neighbouring_scenes_are_resampled_without_a_gap(tmp_path: Path) -> None:
     image = imagery.noise(120, 120)
-    left, right = Window(Span(0, 120), Span(0, 61)), Window(Span(0, 120), Span(61, 120))
+    left, right = Window.of((120, 61)), Window(Span(0, 120), Span(61, 120))
     for name, part in (("a", left), ("b", right)):
         imagery.write(tmp_path / f"{name}.tif", cut(image, part), transform=moved(part))
     imagery.write(tmp_path / "whole.tif", image)

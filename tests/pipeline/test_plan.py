@@ -29,7 +29,7 @@ def planned(folder: Path, shape: tuple[int, int], most: int | None, **tiles: Any
     path.write_text(
         f"name: any\nscenes: [a.tif]\nmemory: 1000GiB\ntiles: {{{', '.join(f'{k}: {v}' for k, v in tiles.items())}}}\n"
     )
-    window = Window(Span(0, shape[0]), Span(0, shape[1]))
+    window = Window.of(shape)
     scene = Scene(folder / "a.tif", window, (1, 2, 3), None, False, None)
     mosaic = Mosaic(shape, Affine(0.3, 0, 0, 0, -0.3, 0), CRS.from_epsg(32633).to_wkt(), (scene,))
     engine = plan.Engine(folder / "w", NETWORK, "cuda", "bf16", "none", GIB, 144.0, most)
@@ -95,14 +95,14 @@ def test_every_pixel_of_a_scene_is_in_a_block_that_is_computed(
 
 
 def test_far_scenes_are_computed_without_what_lies_between(tmp_path: Path) -> None:
-    windows = [Window(Span(0, 400), Span(0, 500)), Window(Span(20_000, 20_400), Span(20_000, 20_500))]
+    windows = [Window.of((400, 500)), Window(Span(20_000, 20_400), Span(20_000, 20_500))]
     computed = sparse(tmp_path, (20_400, 20_500), windows).projection.computed
     assert computed < 5 * sum(window.area for window in windows)
 
 
 def test_a_small_area_of_a_large_scene_takes_its_own_time(tmp_path: Path) -> None:
     area = shapely.box(3000, 3000, 3600, 3600)
-    computed = sparse(tmp_path, (9000, 9000), [Window(Span(0, 9000), Span(0, 9000))], area.wkb).projection.computed
+    computed = sparse(tmp_path, (9000, 9000), [Window.of((9000, 9000))], area.wkb).projection.computed
     assert computed < 7 * area.area
 
 
@@ -110,7 +110,7 @@ def on_device(folder: Path, free: float, memory: str, size: str = "auto") -> pla
     """The plan of a 20,000² scene for a GPU with ``free`` bytes of its own."""
     path, shape = folder / "region.yaml", (20_000, 20_000)
     path.write_text(f"name: any\nscenes: [a.tif]\nmemory: {memory}\ntiles: {{size: {size}}}\n")
-    window = Window(Span(0, shape[0]), Span(0, shape[1]))
+    window = Window.of(shape)
     scene = Scene(folder / "a.tif", window, (1, 2, 3), None, False, None)
     mosaic = Mosaic(shape, Affine(0.3, 0, 0, 0, -0.3, 0), CRS.from_epsg(32633).to_wkt(), (scene,))
     engine = plan.Engine(folder / "w", NETWORK, "cuda", "bf16", "none", 3 * GIB, 144.0, device_bytes=int(free))

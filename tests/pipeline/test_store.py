@@ -14,7 +14,7 @@ from pyproj import CRS
 
 from pipeline import store
 from pipeline.store import DamagedBlock
-from tiling.grid import Axis, BlockIndex, Grid, Span, Window
+from tiling.grid import BlockIndex, Grid, Window
 
 AFFINE = Affine(0.3, 0, 617100.1, 0, -0.3, 3344400.7)
 WKT = CRS.from_epsg(26914).to_wkt()
@@ -23,7 +23,7 @@ SIDES = st.sampled_from([32, 64, 96])
 
 def made(path: Path, shape: tuple[int, int], block: tuple[int, int]) -> Grid:
     """An empty store."""
-    grid = Grid(*(Axis(size, side, 32, 0, 0) for size, side in zip(shape, block, strict=True)))
+    grid = Grid.of(shape, block, 32)
     store.create(path, grid, AFFINE, WKT)
     return grid
 
@@ -33,7 +33,7 @@ def noise(shape: tuple[int, int], seed: int) -> NDArray[np.uint8]:
 
 
 def everything(grid: Grid) -> Window:
-    return Window(Span(0, grid.shape[0]), Span(0, grid.shape[1]))
+    return Window.of(grid.shape)
 
 
 @settings(max_examples=25, deadline=None)
@@ -53,7 +53,7 @@ def test_it_reads_as_the_array_that_was_written(
         else:
             store.forget(path, index)
             samples = np.full_like(samples, store.NO_DATA)
-        expected[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop] = samples
+        expected[window.slices] = samples
         assert store.shard_path(path, index).exists() == bool((samples != store.NO_DATA).any())
     seen = data.draw(strategies.windows(shape))
     assert np.array_equal(store.read(path, seen, grid), expected[seen.within(everything(grid))])
@@ -140,7 +140,7 @@ def test_blocks_are_adopted_without_those_that_hold_nothing(
     expected[:64, :64] = samples[:64, :64]
     assert np.array_equal(store.read(new, everything(larger), larger), expected)
     store.write_block(new, larger, BlockIndex(0, 0), noise((64, 64), 3))
-    assert np.array_equal(store.read(path, Window(Span(0, 64), Span(0, 64)), grid), samples[:64, :64]), "still its own"
+    assert np.array_equal(store.read(path, Window.of((64, 64)), grid), samples[:64, :64]), "still its own"
 
 
 def test_what_killed_writers_leave_is_swept(stored: tuple[Path, Grid, NDArray[np.uint8]]) -> None:

@@ -102,16 +102,16 @@ def test_100_000_scenes_are_found_by_place() -> None:
     for number in range(1000):
         window = Window(Span(number * 1500, number * 1500 + 2048), Span(number * 1500, number * 1500 + 2048))
         assert 1 <= len(mosaic.numbers_over(window)) <= 4
-    everything = Window(Span(0, mosaic.shape[0]), Span(0, mosaic.shape[1]))
+    everything = Window.of(mosaic.shape)
     assert len(mosaic.numbers_over(everything)) == side * side
 
 
 def test_a_giant_scene_among_small_ones_does_not_blow_up_the_index() -> None:
     small = [Window(Span(n, n + 8), Span(0, 8)) for n in range(100)]
-    windows = [Window(Span(0, 10**6), Span(0, 10**6)), *small]
+    windows = [Window.of((10**6, 10**6)), *small]
     scenes = tuple(Scene(Path("s.tif"), window, (1, 2, 3), None, False, None) for window in windows)
     mosaic = Mosaic((10**6, 10**6), imagery.AFFINE, "", scenes)
-    assert len(mosaic.numbers_over(Window(Span(0, 1), Span(0, 1)))) == 2
+    assert len(mosaic.numbers_over(Window.of((1, 1)))) == 2
     assert len(mosaic.numbers_over(Window(Span(10**6 - 1, 10**6), Span(0, 1)))) == 1
 
 
@@ -125,7 +125,7 @@ def test_an_area_in_any_crs_and_format_is_burnt_by_pixel_centres(tmp_path: Path,
     hole = shapely.Point(60, 40).buffer(8)
     store_area(tmp_path / name, triangle.difference(hole), crs)
     mosaic = surveyed(tmp_path, f"scenes: [a.tif]\narea: {name}")
-    everything = Window(Span(0, 100), Span(0, 120))
+    everything = Window.of((100, 120))
     found = pixels.area_mask(mosaic, everything)
     ys, xs = np.mgrid[:100, :120] + 0.5
     expected = shapely.contains_xy(triangle.difference(hole), xs, ys)

@@ -12,6 +12,7 @@ from small import AFFINE, planned, texture, write_region, write_scene, write_wei
 
 from pipeline import network, store, tasks
 from pipeline.errors import PipelineError
+from pipeline.produce import sampled_seams
 from tiling.grid import BlockIndex, Span, Window
 
 
@@ -74,17 +75,21 @@ def test_a_tile_waits_on_the_device_once_a_network_is_there_and_while_it_has_roo
     assert network.ahead(made, tile.rgb) is tile.rgb
 
 
-def test_a_halo_below_the_reach_has_an_error_and_the_exact_one_has_none(tmp_path: Path, weights: Path) -> None:
-    write_scene(tmp_path / "scenes/a.tif", texture((256, 256)))
+@pytest.mark.parametrize("shape", [(256, 256), (500, 600)])
+def test_a_halo_below_the_reach_has_an_error_and_the_exact_one_has_none(
+    shape: tuple[int, int], tmp_path: Path, weights: Path
+) -> None:
+    """Also where an axis has one block, whose middle is no multiple of the stride."""
+    write_scene(tmp_path / "scenes/a.tif", texture(shape))
 
     def error(halo: object) -> float:
-        tiles = {"size": 512 if halo == "auto" else 128, "halo": halo}
+        tiles = {"size": 512 if halo == "auto" else 128 if shape == (256, 256) else 512, "halo": halo}
         made = planned(write_region(tmp_path, weights, ["scenes/*.tif"], tiles=tiles))
         store.create(made.probabilities, made.grid, made.mosaic.affine, made.mosaic.crs)
         for block in made.blocks():
             tile = tasks.read(block)
             tasks.keep(tile, tasks.infer(tile))
-        return tasks.seam_error((128, 128))
+        return max(tasks.seam_error(corner) for corner in sampled_seams(made.grid))
 
     assert error("auto") <= 1 / store.SAMPLE_MAX
     assert error(0) > 2 / store.SAMPLE_MAX

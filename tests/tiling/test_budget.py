@@ -19,7 +19,7 @@ halos = st.tuples(st.integers(0, 300), st.integers(0, 300))
 
 
 def grid(shape: tuple[int, int], block: tuple[int, int], stride: int, halo: tuple[int, int]) -> Grid:
-    return Grid(*(Axis(size, side, stride, *halo) for size, side in zip(shape, block, strict=True)))
+    return Grid.of(shape, block, stride, halo)
 
 
 def tiles(axis: Axis) -> list[int]:

@@ -66,7 +66,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples[:, -8:] = store.NO_DATA
     for block in grid:
         window = grid.window(block)
-        part = samples[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
+        part = samples[window.slices]
         store.write_block(folder / "probability.zarr", grid, block, part)
     for layer in ("footprints", "styles"):
         polygons(BOXES[:2], SHIFT).to_file(folder / "footprints.gpkg", layer=layer)

@@ -15,7 +15,7 @@ from scipy import ndimage
 from pipeline.footprints import outline
 from pipeline.footprints.tables import Buildings, Outlines
 from pipeline.footprints.weld import Welder
-from tiling.grid import Axis, BlockIndex, Grid, Window
+from tiling.grid import BlockIndex, Grid, Window
 
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 12))
 """(height, width) of small regions."""
@@ -40,7 +40,7 @@ def gridded(draw):
 
 def grid(shape, block):
     """Blocks of a side over a raster, without context."""
-    return Grid(*(Axis(size, side, 1, 0, 0) for size, side in zip(shape, block, strict=True)))
+    return Grid.of(shape, block)
 
 
 def block_outlines(samples, blocks: Grid, level, scenes=0) -> Iterator[tuple[BlockIndex, Outlines]]:
@@ -54,7 +54,7 @@ def block_outlines(samples, blocks: Grid, level, scenes=0) -> Iterator[tuple[Blo
 
 def crop(array, window: Window):
     """The part of an array in a window."""
-    return array[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
+    return array[window.slices]
 
 
 def by_blocks(samples, blocks: Grid, level, scenes=0) -> Buildings:

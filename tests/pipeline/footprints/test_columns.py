@@ -32,7 +32,7 @@ paths = {}
 for block in grid:
     window = grid.window(block)
     seen = outline.needs(window).clip(grid.shape)
-    part = samples[seen.rows.start:seen.rows.stop, seen.cols.start:seen.cols.stop]
+    part = samples[seen.slices]
     paths[block] = Path(sys.argv[1]) / f"{block}.outline"
     outline.trace(part, window, 127).save(paths[block])
 index = weld.weld(paths.items(), Path(sys.argv[1]) / "welded")

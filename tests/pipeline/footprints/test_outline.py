@@ -87,12 +87,12 @@ def test_diagonal_neighbours_are_one_building_where_the_cells_mean_says_so(level
 
 
 def test_nothing_gives_empty_tables():
-    traced = outline.trace(np.full((9, 9), 255, np.uint8), Window(Span(0, 8), Span(0, 8)), 100)
+    traced = outline.trace(np.full((9, 9), 255, np.uint8), Window.of((8, 8)), 100)
     assert (len(traced.buildings), len(traced.pieces)) == (0, 0)
 
 
 def test_tables_survive_their_file(tmp_path):
-    window = Window(Span(0, 160), Span(0, 160))
+    window = Window.of((160, 160))
     traced = outline.trace(blobs((161, 161), 30), window, 100)
     traced.save(tmp_path / "outlines.arrow")
     loaded = Outlines.load(tmp_path / "outlines.arrow")

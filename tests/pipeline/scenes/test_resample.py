@@ -22,7 +22,7 @@ def test_a_stripe_that_only_grazes_the_scene_has_no_pixels(tmp_path: Path) -> No
     )
     mosaic = survey.survey(config.load(imagery.region(tmp_path, "scenes: [a.tif]\ngrid: {resolution: 0.3}")))
     assert mosaic.shape[0] == resample.STRIPE + 1
-    found = pixels.read(mosaic, Window(Span(0, mosaic.shape[0]), Span(0, mosaic.shape[1])))
+    found = pixels.read(mosaic, Window.of(mosaic.shape))
     assert found.valid[1:-1].mean() > 0.99
     assert not found.valid[-1].any()
     part = pixels.read(mosaic, Window(Span(50, mosaic.shape[0]), Span(0, mosaic.shape[1])))

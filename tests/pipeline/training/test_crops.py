@@ -70,7 +70,7 @@ def test_scaled_labels_lie_where_their_buildings_do(tmp_path: Path) -> None:
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[61:97, 63:101] = 1
     image = write_tif(tmp_path / "a.tif", np.repeat(60 + 140 * mask[..., None], 3, 2).astype(np.uint8))
-    one = LabelledScene("a", image, write_tif(tmp_path / "m.tif", mask), "mask", Window(Span(0, SIDE), Span(0, SIDE)))
+    one = LabelledScene("a", image, write_tif(tmp_path / "m.tif", mask), "mask", Window.of((SIDE, SIDE)))
     crops = Crops([Source(1, (one,))], Augment(scale=0.5, flips=False, rotate=0, colour=0), seed=2)
     pairs = [crops[number, 96] for number in range(150)]
     brightness = [(image.mean(0) - 60 / 255, labels.float()) for image, labels in pairs]
