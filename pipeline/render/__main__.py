@@ -1,4 +1,4 @@
-"""Render scenes to files: `python -m pipeline.render --help`."""
+"""Render scenes to files: ``python -m pipeline.render --help``."""
 
 import argparse
 import sys
@@ -20,8 +20,9 @@ from pipeline.render.files import (
     write_image,
     write_mask,
 )
-from pipeline.render.scene import Scene, Window, render
+from pipeline.render.scene import Scene, render
 from pipeline.render.style import STYLES
+from pipeline.render.view import View
 from pipeline.render.world import World
 
 
@@ -69,24 +70,24 @@ def _run(args: argparse.Namespace) -> None:
     (row, col), (height, width), last = args.at, args.size, len(args.output) - 1
     found, seen = [], []
     for number, path in enumerate(args.output):
-        window = Window(row, col + number * width, height, width, args.pixel)
+        view = View(row, col + number * width, height, width, args.pixel)
         corner = args.corner if number == last else "none"
         encoding = Encoding(args.compress, args.quality, args.nodata, corner)
-        scene = render(world, window)
-        _write(path, scene, window, place, encoding)
+        scene = render(world, view)
+        _write(path, scene, view, place, encoding)
         if args.mask:
-            write_mask(path.with_name(f"{path.stem}_mask.tif"), scene, window, place)
+            write_mask(path.with_name(f"{path.stem}_mask.tif"), scene, view, place)
         found.append(scene.footprints)
-        seen.append(shapely.difference(window.polygon, missing(window, corner)))
+        seen.append(shapely.difference(view.polygon, missing(view, corner)))
         print(f"{path}: {height} x {width} px, {len(scene.footprints)} buildings")
     if args.truth:
         footprints = together(found, seen)
         write_footprints(args.truth, dissolved(footprints) if args.dissolve else footprints, place)
 
 
-def _write(path: Path, scene: Scene, window: Window, place: Place, encoding: Encoding) -> None:
+def _write(path: Path, scene: Scene, view: View, place: Place, encoding: Encoding) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, scene, window, place, encoding)
+    write_image(path, scene, view, place, encoding)
 
 
 def dissolved(footprints: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -98,7 +99,7 @@ def dissolved(footprints: NDArray[np.object_]) -> NDArray[np.object_]:
 
 
 def together(found: Sequence[NDArray[np.object_]], seen: Sequence[shapely.Geometry]) -> NDArray[np.object_]:
-    """Footprints of several scenes, each building once, cut to what the scenes show, without pieces under 1 m2."""
+    """Footprints of several scenes, each building once, cut to what the scenes show, without pieces under 1 m²."""
     every = np.concatenate(found)
     _, first = np.unique(shapely.to_wkb(every), return_index=True)
     cut = shapely.intersection(every[np.sort(first)], shapely.union_all(list(seen)))

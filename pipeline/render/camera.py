@@ -9,9 +9,9 @@ from PIL import Image
 from scipy import ndimage
 
 from pipeline.render import noise
-from pipeline.render.grid import Grid
+from pipeline.render.arrays import Array
+from pipeline.render.view import View
 
-Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 
@@ -58,7 +58,7 @@ def draw_camera(seed: int) -> Camera:
     )
 
 
-def photograph(light: Array, grid: Grid, camera: Camera) -> Pixels:
+def photograph(light: Array, view: View, camera: Camera) -> Pixels:
     """(3, R, C) linear light to (R, C, 3) uint8, without JPEG."""
     picture = np.empty_like(light)
     for channel in range(3):
@@ -71,7 +71,7 @@ def photograph(light: Array, grid: Grid, camera: Camera) -> Pixels:
         soft = ndimage.gaussian_filter(picture.mean(axis=0), 1.0, truncate=2.5)
         picture += np.float32(camera.sharpen) * (picture.mean(axis=0) - soft)
     for channel in range(3):
-        picture[channel] += noise.read(0.25, 40 + channel, grid.ys, grid.xs) * np.float32(camera.noise)
+        picture[channel] += noise.read(0.25, 40 + channel, view.ys, view.xs) * np.float32(camera.noise)
     return np.ascontiguousarray(np.clip(picture + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 

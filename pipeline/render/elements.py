@@ -1,16 +1,16 @@
-"""What a plan of a place consists of: patches of ground, roofed parts, trees, and the frames they are drawn in."""
+"""What a site consists of: patches of ground, buildings of roofed parts, trees; and the parcels they are placed on."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from pipeline.render.arrays import Points
 from pipeline.render.materials import NUMBER
 
-Points = NDArray[np.float64]
 Box = tuple[float, float, float, float]
+"""A local rectangle: s and t of its first corner, s and t of the one across, m."""
 
 
 class Patch(NamedTuple):
@@ -34,7 +34,7 @@ class Part(NamedTuple):
     layer: int
     """0 or 1: parts of one layer never overlap."""
     shape: int
-    """Number of the roof's shape, see `roofs.SHAPES`."""
+    """Number of the roof's shape, see ``roofs.SHAPES``."""
     material: int
     """Row of the material table."""
     tone: float
@@ -64,7 +64,7 @@ class Tree(NamedTuple):
     height: float
     """m."""
     species: int
-    """Row of `trees.SPECIES`."""
+    """Row of ``trees.SPECIES``."""
     material: int
     """Row of the material table."""
     tone: float
@@ -72,8 +72,8 @@ class Tree(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """Local axes: s along the street, t away from it."""
+class Parcel:
+    """A rectangle of land with axes of its own: s along the street, t away from it."""
 
     origin: Points
     """(2,) m."""
@@ -83,27 +83,27 @@ class Frame:
     """Extent along s and t, m."""
 
     def at(self, points: Points | list[tuple[float, float]]) -> Points:
-        """(N, 2) local points in the parent's coordinates."""
+        """(N, 2) local points in the coordinates of ``origin``."""
         return self.origin + np.asarray(points, np.float64) @ self.axes
 
     def box(self, s0: float, t0: float, s1: float, t1: float) -> Points:
         """(4, 2) corners of a local rectangle, first edge along s."""
         return self.at([(s0, t0), (s1, t0), (s1, t1), (s0, t1)])
 
-    def cell(self, box: Box, flip: bool = False) -> "Frame":
-        """The frame of a local rectangle; flipped, its street side is the far one (a half turn)."""
+    def cell(self, box: Box, flip: bool = False) -> "Parcel":
+        """The parcel of a local rectangle; flipped, its street side is the far one (a half turn)."""
         s0, t0, s1, t1 = box
         corner, axes = ((s1, t1), -self.axes) if flip else ((s0, t0), self.axes)
-        return Frame(self.at([corner])[0], axes, (s1 - s0, t1 - t0))
+        return Parcel(self.at([corner])[0], axes, (s1 - s0, t1 - t0))
 
-    def quarter_turn(self) -> "Frame":
+    def quarter_turn(self) -> "Parcel":
         """The same rectangle seen from its side at s = 0: its s runs down the old t."""
         width, depth = self.size
         axes = np.array([-self.axes[1], self.axes[0]])
-        return Frame(self.at([(0.0, depth)])[0], axes, (depth, width))
+        return Parcel(self.at([(0.0, depth)])[0], axes, (depth, width))
 
-    def turned(self, angle: float) -> "Frame":
-        """The frame turned by `angle` rad about its centre and shrunk so that it stays inside itself."""
+    def turned(self, angle: float) -> "Parcel":
+        """The parcel turned by ``angle`` rad about its centre and shrunk so that it stays inside itself."""
         width, depth = self.size
         c, s = np.cos(angle), abs(np.sin(angle))
         new_depth = max(depth * c - width * s, 1.0)
@@ -111,12 +111,12 @@ class Frame:
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         axes = turn @ self.axes
         centre = self.at([(width / 2, depth / 2)])[0]
-        return Frame(centre - np.array([new_width / 2, new_depth / 2]) @ axes, axes, (new_width, new_depth))
+        return Parcel(centre - np.array([new_width / 2, new_depth / 2]) @ axes, axes, (new_width, new_depth))
 
 
 @dataclass(slots=True)
-class Plan:
-    """Everything that stands or lies in one block, in drawing order."""
+class Site:
+    """Everything that stands or lies on some land, in drawing order."""
 
     streets: list[Patch] = field(default_factory=list)
     """The surface of streets, below all else."""
@@ -142,7 +142,7 @@ class Plan:
         self.paved.append(Patch(ring, NUMBER[material], tone, 0.0))
 
     def thing(self, ring: Points, material: str, height: float, tone: float = 1.0) -> None:
-        """Add something small that stands `height` m above what it stands on."""
+        """Add something small that stands ``height`` m above what it stands on."""
         self.details.append(Patch(ring, NUMBER[material], tone, height))
 
 

@@ -14,7 +14,8 @@ from rasterio.features import geometry_mask
 from rasterio.transform import Affine
 
 from pipeline.errors import InputError
-from pipeline.render.scene import Scene, Window
+from pipeline.render.scene import Scene
+from pipeline.render.view import View
 
 METRES_PER_DEGREE = 111_320.0
 """On the equator of the sphere; good to 0.5 % anywhere, which is enough for rendered places."""
@@ -28,7 +29,7 @@ class Place:
     """Where on Earth a world's origin lies."""
 
     crs: str
-    """For instance `EPSG:32633`."""
+    """For instance ``EPSG:32633``."""
     x: float
     """Of the world's origin, in units of the CRS."""
     y: float
@@ -53,11 +54,11 @@ class Place:
         metre = 1 / float(crs.axis_info[0].unit_conversion_factor)
         return metre, metre
 
-    def transform(self, window: Window) -> Affine:
-        """Pixel corners of a window in the CRS."""
-        (kx, ky), pixel = self.units, window.pixel
-        left, top = self.x + window.col * pixel * kx, self.y - window.row * pixel * ky
-        return Affine(pixel * kx, 0, left, 0, -pixel * ky, top)
+    def transform(self, view: View) -> Affine:
+        """Pixel corners of a view in the CRS."""
+        kx, ky = self.units
+        left, top = self.x + view.left * kx, self.y + view.top * ky
+        return Affine(view.pixel * kx, 0, left, 0, -view.pixel * ky, top)
 
     def project(self, footprints: NDArray[np.object_]) -> NDArray[np.object_]:
         """World metres to the CRS."""
@@ -70,13 +71,13 @@ class Encoding:
     """How a picture is written."""
 
     compress: str = "deflate"
-    """`deflate` or `jpeg` (YCbCr)."""
+    """``deflate`` or ``jpeg`` (YCbCr)."""
     quality: int = 85
     """Of JPEG."""
     nodata: int | None = None
     """Value and tag of pixels without data; None writes a mask inside the file instead, if a corner is missing."""
     corner: str = "none"
-    """Which corner is without data, one of `CORNERS`."""
+    """Which corner is without data, one of ``CORNERS``."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be written."""
@@ -88,31 +89,30 @@ class Encoding:
             raise InputError("nodata: JPEG changes values, so a nodata tag would not hold; leave it out to get a mask")
 
 
-def missing(window: Window, corner: str) -> shapely.Geometry:
-    """The triangle without data in a window's corner, in world metres; empty for `none`. Half as long as each side."""
+def missing(view: View, corner: str) -> shapely.Geometry:
+    """The triangle without data in a view's corner, in world metres; empty for ``none``. Half as long as each side."""
     if corner == "none":
         return shapely.Polygon()
-    width, height = window.width * window.pixel, window.height * window.pixel
-    x = window.col * window.pixel + (width if "e" in corner else 0)
-    y = -window.row * window.pixel - (height if "s" in corner else 0)
+    left, bottom, right, top = view.bounds
+    width, height = view.cols * view.pixel, view.rows * view.pixel
+    x, y = right if "e" in corner else left, bottom if "s" in corner else top
     along = x + width / 2 * (-1 if "e" in corner else 1)
     down = y + height / 2 * (1 if "s" in corner else -1)
     return shapely.Polygon([(x, y), (along, y), (x, down)])
 
 
-def valid_pixels(window: Window, corner: str) -> NDArray[np.bool_]:
+def valid_pixels(view: View, corner: str) -> NDArray[np.bool_]:
     """(H, W) where a scene has data: pixels whose centres lie outside the missing triangle."""
-    shape = (window.height, window.width)
     if corner == "none":
-        return np.ones(shape, np.bool_)
-    return np.asarray(geometry_mask([missing(window, corner)], shape, window.transform), np.bool_)
+        return np.ones(view.shape, np.bool_)
+    return np.asarray(geometry_mask([missing(view, corner)], view.shape, view.transform), np.bool_)
 
 
-def write_image(path: Path, scene: Scene, window: Window, place: Place, encoding: Encoding) -> None:
+def write_image(path: Path, scene: Scene, view: View, place: Place, encoding: Encoding) -> None:
     """A tiled GeoTIFF of three bands."""
-    valid = valid_pixels(window, encoding.corner)
+    valid = valid_pixels(view, encoding.corner)
     image = np.where(valid[:, :, None], scene.image, encoding.nodata or 0).astype(np.uint8)
-    profile = _profile(window, place, 3)
+    profile = _profile(view, place, 3)
     if encoding.compress == "jpeg":
         profile |= {"compress": "jpeg", "photometric": "ycbcr", "jpeg_quality": encoding.quality}
     if encoding.nodata is not None:
@@ -125,16 +125,16 @@ def write_image(path: Path, scene: Scene, window: Window, place: Place, encoding
             file.write_mask(valid)
 
 
-def write_mask(path: Path, scene: Scene, window: Window, place: Place) -> None:
+def write_mask(path: Path, scene: Scene, view: View, place: Place) -> None:
     """A GeoTIFF of one band, 255 on buildings, 0 elsewhere."""
-    with rasterio.open(path, "w", **_profile(window, place, 1)) as file:
+    with rasterio.open(path, "w", **_profile(view, place, 1)) as file:
         file.write(scene.mask * np.uint8(255), 1)
 
 
-def _profile(window: Window, place: Place, count: int) -> dict[str, object]:
+def _profile(view: View, place: Place, count: int) -> dict[str, object]:
     return {
-        "driver": "GTiff", "dtype": "uint8", "count": count, "height": window.height, "width": window.width,
-        "crs": place.crs, "transform": place.transform(window), "compress": "deflate", "predictor": 2,
+        "driver": "GTiff", "dtype": "uint8", "count": count, "height": view.rows, "width": view.cols,
+        "crs": place.crs, "transform": place.transform(view), "compress": "deflate", "predictor": 2,
         "tiled": True, "blockxsize": 256, "blockysize": 256,
     }  # fmt: skip
 

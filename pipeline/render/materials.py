@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from pipeline.render.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ MATERIALS: dict[str, Material] = {
 """Every material by name; colours as a sunlit surface shows them in an unexaggerated aerial picture."""
 
 NUMBER = {name: index for index, name in enumerate(MATERIALS)}
-"""Material name to its row in `table()`."""
+"""Material name to its row in ``table()``."""
 
 
 def to_linear(srgb: Array) -> Array:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-Array = NDArray[np.float32]
+from pipeline.render.arrays import Array
+
 SIZE = 1024
 """Period of every noise tile, px: some 150 m, after which no one notices that grain repeats."""
 
@@ -31,7 +32,7 @@ def _rough(power: float, number: int) -> Array:
 
 
 def rough(power: float, number: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Array:
-    """As `read`, with heavy tails: real ground is mostly even, with sparse specks that stand out."""
+    """As ``read``, with heavy tails: real ground is mostly even, with sparse specks that stand out."""
     return _wrapped(_rough(power, number), rows, cols)
 
 

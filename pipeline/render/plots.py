@@ -6,7 +6,8 @@ import numpy as np
 import shapely
 from numpy.random import Generator
 
-from pipeline.render.elements import Box, Building, Frame, Part, Plan, Tree, outline
+from pipeline.render.arrays import Points
+from pipeline.render.elements import Box, Building, Parcel, Part, Site, Tree, outline
 from pipeline.render.materials import NUMBER
 from pipeline.render.roofs import SHAPES
 from pipeline.render.style import Style, Weights
@@ -37,9 +38,9 @@ class Roof:
     """What one building is covered with."""
 
     shape: str
-    """Name in `roofs.SHAPES`."""
+    """Name in ``roofs.SHAPES``."""
     material: str
-    """Name in `materials.MATERIALS`."""
+    """Name in ``materials.MATERIALS``."""
     tone: float
     """Factor on its brightness."""
     eave: float
@@ -59,19 +60,19 @@ def draw_roof(rng: Generator, style: Style, eave: float | None = None) -> Roof:
     return Roof(shape, pick(rng, style.pitched), tone(rng, 0.15), height, float(slope))
 
 
-def build(plan: Plan, frame: Frame, boxes: list[Box], roof: Roof, mains: int = 1) -> None:
-    """Add one building of local rectangles: `mains` that do not overlap, then wings that do not either."""
-    parts = [_part(frame, box, roof, int(number >= mains)) for number, box in enumerate(boxes)]
-    plan.buildings.append(Building(shapely.transform(outline(boxes), frame.at), parts))
+def build(site: Site, parcel: Parcel, boxes: list[Box], roof: Roof, mains: int = 1) -> None:
+    """Add one building of local rectangles: ``mains`` that do not overlap, then wings that do not either."""
+    parts = [_part(parcel, box, roof, int(number >= mains)) for number, box in enumerate(boxes)]
+    site.buildings.append(Building(shapely.transform(outline(boxes), parcel.at), parts))
 
 
-def _part(frame: Frame, box: Box, roof: Roof, layer: int) -> Part:
+def _part(parcel: Parcel, box: Box, roof: Roof, layer: int) -> Part:
     """The ridge runs along the longer side."""
     s0, t0, s1, t1 = box
     corners = [(s0, t0), (s1, t0), (s1, t1), (s0, t1)]
     if t1 - t0 > s1 - s0:
         corners = corners[1:] + corners[:1]
-    ring = frame.at(corners)
+    ring = parcel.at(corners)
     return Part(ring, layer, SHAPES.index(roof.shape), NUMBER[roof.material], roof.tone, roof.eave, roof.slope)
 
 
@@ -102,7 +103,7 @@ def boxes_at(boxes: list[Box], s: float, t: float) -> list[Box]:
     return [(a + s, b + t, c + s, d + t) for a, b, c, d in boxes]
 
 
-def furnish_flat(plan: Plan, frame: Frame, box: Box, rng: Generator, amount: float = 1.0) -> None:
+def furnish_flat(site: Site, parcel: Parcel, box: Box, rng: Generator, amount: float = 1.0) -> None:
     """Units, rooflights, stair heads and tanks on a flat roof."""
     s0, t0, s1, t1 = box
     area = (s1 - s0) * (t1 - t0)
@@ -112,10 +113,10 @@ def furnish_flat(plan: Plan, frame: Frame, box: Box, rng: Generator, amount: flo
         if s1 - s0 < w + 2 or t1 - t0 < d + 2:
             continue
         s, t = rng.uniform(s0 + 0.8, s1 - w - 0.8), rng.uniform(t0 + 0.8, t1 - d - 0.8)
-        plan.thing(frame.box(s, t, s + w, t + d), name, float(rng.uniform(0.2, 1.4)), tone(rng))
+        site.thing(parcel.box(s, t, s + w, t + d), name, float(rng.uniform(0.2, 1.4)), tone(rng))
 
 
-def furnish_pitched(plan: Plan, frame: Frame, box: Box, rng: Generator) -> None:
+def furnish_pitched(site: Site, parcel: Parcel, box: Box, rng: Generator) -> None:
     """A chimney, panels or rooflights on a sloping roof."""
     s0, t0, s1, t1 = box
     along_s = s1 - s0 >= t1 - t0
@@ -125,7 +126,7 @@ def furnish_pitched(plan: Plan, frame: Frame, box: Box, rng: Generator) -> None:
 
     def put(u: float, v: float, w: float, d: float, name: str, height: float) -> None:
         corners = (s0 + u, t0 + v, s0 + u + w, t0 + v + d) if along_s else (s0 + v, t0 + u, s0 + v + d, t0 + u + w)
-        plan.thing(frame.box(*corners), name, height, tone(rng))
+        site.thing(parcel.box(*corners), name, height, tone(rng))
 
     if rng.random() < 0.5:
         put(rng.uniform(0.5, length - 1.5), span / 2 + rng.uniform(-0.8, 0.2), 0.8, 0.7, "brick", 1.2)
@@ -137,71 +138,71 @@ def furnish_pitched(plan: Plan, frame: Frame, box: Box, rng: Generator) -> None:
         put(rng.uniform(0.5, length - 1.6), span * side, rng.uniform(0.6, 1.0), 0.9, name, 0.1)
 
 
-def furnish(plan: Plan, frame: Frame, boxes: list[Box], roof: Roof, rng: Generator) -> None:
+def furnish(site: Site, parcel: Parcel, boxes: list[Box], roof: Roof, rng: Generator) -> None:
     """What stands on the main part of a roof."""
     if roof.shape == "flat":
-        furnish_flat(plan, frame, boxes[0], rng)
+        furnish_flat(site, parcel, boxes[0], rng)
     elif roof.shape in ("gable", "hip"):
-        furnish_pitched(plan, frame, boxes[0], rng)
+        furnish_pitched(site, parcel, boxes[0], rng)
 
 
-def car(plan: Plan, frame: Frame, s: float, t: float, along_s: bool, rng: Generator) -> None:
+def car(site: Site, parcel: Parcel, s: float, t: float, along_s: bool, rng: Generator) -> None:
     """A parked car with its centre at (s, t)."""
     body, cabin = np.array([4.4, 1.8]) * rng.uniform(0.92, 1.15), np.array([2.3, 1.5])
     if not along_s:
         body, cabin = body[::-1], cabin[::-1]
     name = CARS[rng.integers(len(CARS))]
-    plan.thing(frame.box(s - body[0] / 2, t - body[1] / 2, s + body[0] / 2, t + body[1] / 2), name, 0.9)
-    plan.thing(frame.box(s - cabin[0] / 2, t - cabin[1] / 2, s + cabin[0] / 2, t + cabin[1] / 2), "glass", 1.4)
+    site.thing(parcel.box(s - body[0] / 2, t - body[1] / 2, s + body[0] / 2, t + body[1] / 2), name, 0.9)
+    site.thing(parcel.box(s - cabin[0] / 2, t - cabin[1] / 2, s + cabin[0] / 2, t + cabin[1] / 2), "glass", 1.4)
     roof = cabin * (0.6, 0.92) if along_s else cabin * (0.92, 0.6)
-    plan.thing(frame.box(s - roof[0] / 2, t - roof[1] / 2, s + roof[0] / 2, t + roof[1] / 2), name, 1.45)
+    site.thing(parcel.box(s - roof[0] / 2, t - roof[1] / 2, s + roof[0] / 2, t + roof[1] / 2), name, 1.45)
 
 
-def tree(plan: Plan, frame: Frame, s: float, t: float, style: Style, rng: Generator) -> None:
+def tree(site: Site, parcel: Parcel, s: float, t: float, style: Style, rng: Generator) -> None:
     """A tree with its stem at (s, t)."""
     name = pick(rng, style.leaves)
     radius = float(np.clip(rng.lognormal(1.0, 0.45), 0.8, 7.5))
     species = {"conifer": "conifer", "twigs": "bare"}.get(name, "broadleaf")
     height = radius * float(rng.uniform(1.5, 2.6)) * (1.6 if species == "conifer" else 1.0)
     kind = SPECIES.index(species), NUMBER[name], tone(rng, 0.15)
-    plan.trees.append(Tree(frame.at([(s, t)]), radius, min(height, 17.0), *kind))
+    site.trees.append(Tree(parcel.at([(s, t)]), radius, min(height, 17.0), *kind))
 
 
-def scatter_trees(plan: Plan, frame: Frame, style: Style, rng: Generator, density: float | None = None) -> None:
-    """Trees anywhere in the frame, `density` for every 100 m2."""
-    width, depth = frame.size
+def scatter_trees(site: Site, parcel: Parcel, style: Style, rng: Generator, density: float | None = None) -> None:
+    """Trees anywhere in the parcel, ``density`` for every 100 m²."""
+    width, depth = parcel.size
     number = rng.poisson((style.trees if density is None else density) * width * depth / 100)
     for s, t in rng.uniform(0, 1, (min(number, 900), 2)):
-        tree(plan, frame, s * width, t * depth, style, rng)
+        tree(site, parcel, s * width, t * depth, style, rng)
 
 
-def blob(frame: Frame, s: float, t: float, radius: float, rng: Generator) -> np.ndarray:
+def blob(parcel: Parcel, s: float, t: float, radius: float, rng: Generator) -> Points:
     """(16, 2) ring of an irregular spot."""
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     bumps = rng.normal(0, 1, 4) @ [np.cos(angle), np.sin(2 * angle), np.cos(2 * angle + 1), np.sin(3 * angle)]
     reach = radius * np.exp(0.22 * bumps)
     stretch = rng.uniform(0.6, 1.4)
-    return frame.at(np.column_stack([s + np.cos(angle) * reach * stretch, t + np.sin(angle) * reach]))
+    return parcel.at(np.column_stack([s + np.cos(angle) * reach * stretch, t + np.sin(angle) * reach]))
 
 
-def litter(plan: Plan, frame: Frame, amount: float, rng: Generator) -> None:
-    """Small things that lie about: bins, planks, bushes, toys, stones; `amount` for every 100 m2."""
-    width, depth = frame.size
+def litter(site: Site, parcel: Parcel, amount: float, rng: Generator) -> None:
+    """Small things that lie about: bins, planks, bushes, toys, stones; ``amount`` for every 100 m²."""
+    width, depth = parcel.size
     number = min(rng.poisson(amount * width * depth / 100), 60)
     scale = (max(width - 1, 0), max(depth - 1, 0), 1, 1)
     for s, t, w, d in rng.uniform(0, 1, (number, 4)) * scale:
         name = LITTER[rng.integers(len(LITTER))]
-        plan.thing(frame.box(s, t, s + 0.3 + 1.3 * w * w, t + 0.3 + 1.3 * d * d), name, 0.3 + w, tone(rng, 0.4))
+        site.thing(parcel.box(s, t, s + 0.3 + 1.3 * w * w, t + 0.3 + 1.3 * d * d), name, 0.3 + w, tone(rng, 0.4))
 
 
-def pole(plan: Plan, frame: Frame, s: float, t: float) -> None:
+def pole(site: Site, parcel: Parcel, s: float, t: float) -> None:
     """A lamp or power pole, seen mostly by its shadow."""
-    plan.thing(frame.box(s - 0.12, t - 0.12, s + 0.12, t + 0.12), "fence", 8.0)
+    site.thing(parcel.box(s - 0.12, t - 0.12, s + 0.12, t + 0.12), "fence", 8.0)
 
 
-def spots(plan: Plan, frame: Frame, names: tuple[str, ...], amount: float, rng: Generator) -> None:
-    """Worn or wet spots on soft ground, `amount` for every 100 m2."""
-    width, depth = frame.size
+def spots(site: Site, parcel: Parcel, names: tuple[str, ...], amount: float, rng: Generator) -> None:
+    """Worn or wet spots on soft ground, ``amount`` for every 100 m²."""
+    width, depth = parcel.size
     for _ in range(min(rng.poisson(amount * width * depth / 100), 80)):
-        ring = blob(frame, rng.uniform(0, width), rng.uniform(0, depth), rng.lognormal(0.7, 0.5), rng)
-        plan.ground(ring, names[rng.integers(len(names))], tone(rng))
+        ring = blob(parcel, rng.uniform(0, width), rng.uniform(0, depth), rng.lognormal(0.7, 0.5), rng)
+        site.ground(ring, names[rng.integers(len(names))], tone(rng))

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.features import rasterize
-from rasterio.transform import Affine
 
 from pipeline.render import noise
+from pipeline.render.arrays import Array
 from pipeline.render.elements import Part
-from pipeline.render.grid import Grid
 from pipeline.render.materials import MATERIALS
+from pipeline.render.view import View
 
-Array = NDArray[np.float32]
 CHUNK = 1 << 15
 """Pixels worked on at a time: their numbers fit a cache."""
 SHAPES = ("flat", "gable", "hip", "shed", "saw", "vault")
@@ -56,7 +55,7 @@ _TABLE = np.array([(w.across, w.down, w.sheet, w.seam) for w in map(_weave, MATE
 
 @dataclass(frozen=True, slots=True)
 class Roofs:
-    """Roofed pixels of a grid."""
+    """Roofed pixels of a view."""
 
     at: NDArray[np.int64]
     """(N,) flat indices of pixels."""
@@ -68,10 +67,10 @@ class Roofs:
     """(N,) factor on brightness: seams, sheets, ridges, dirt."""
 
 
-def raise_roofs(grid: Grid, parts: list[Part]) -> Roofs:
+def raise_roofs(view: View, parts: list[Part]) -> Roofs:
     """Height and pattern of every roofed pixel; where a wing meets a main part the higher one shows."""
-    layers = [_layer(grid, parts, layer) for layer in (0, 1)]
-    height = np.full((2, grid.rows * grid.cols), -1, np.float32)
+    layers = [_layer(view, parts, layer) for layer in (0, 1)]
+    height = np.full((2, view.rows * view.cols), -1, np.float32)
     for layer, roofs in enumerate(layers):
         height[layer, roofs.at] = roofs.height
     main, wing = layers
@@ -85,28 +84,27 @@ def raise_roofs(grid: Grid, parts: list[Part]) -> Roofs:
     )
 
 
-def _layer(grid: Grid, parts: list[Part], layer: int) -> Roofs:
+def _layer(view: View, parts: list[Part], layer: int) -> Roofs:
     numbers = [number for number, part in enumerate(parts) if part.layer == layer]
     shapes = [({"type": "Polygon", "coordinates": [parts[n].ring[[0, 1, 2, 3, 0]].tolist()]}, n + 1) for n in numbers]
-    transform = Affine(grid.pixel, 0, grid.left, 0, -grid.pixel, grid.top)
     if shapes:
-        labels = rasterize(shapes, (grid.rows, grid.cols), transform=transform, dtype="int32").ravel()
+        labels = rasterize(shapes, view.shape, transform=view.transform, dtype="int32").ravel()
     else:
-        labels = np.zeros(grid.rows * grid.cols, np.int32)
+        labels = np.zeros(view.rows * view.cols, np.int32)
     at = np.flatnonzero(labels)
     part = labels[at].astype(np.int64) - 1
     height, tone = np.empty(len(at), np.float32), np.empty(len(at), np.float32)
     if len(at):
-        tables = _tables(grid, parts)
+        tables = _tables(view, parts)
         for start in range(0, len(at), CHUNK):
             some = slice(start, start + CHUNK)
-            height[some], tone[some] = _surface(grid, tables, at[some], part[some])
+            height[some], tone[some] = _surface(view, tables, at[some], part[some])
     return Roofs(at, part, height, tone)
 
 
-def _tables(grid: Grid, parts: list[Part]) -> tuple[Array, Array]:
-    """(P, 8) frames and (P, 5) roof numbers; centres are told from the grid's corner, so single precision suffices."""
-    frames = _frames(parts) - np.array([grid.left, grid.top, 0, 0, 0, 0, 0, 0])
+def _tables(view: View, parts: list[Part]) -> tuple[Array, Array]:
+    """(P, 8) frames and (P, 5) roof numbers; centres are told from the view's corner, so single precision suffices."""
+    frames = _frames(parts) - np.array([view.left, view.top, 0, 0, 0, 0, 0, 0])
     numbers = [(part.shape, part.eave, part.slope, part.material, part.tone) for part in parts]
     return frames.astype(np.float32), np.array(numbers, np.float32)
 
@@ -124,12 +122,12 @@ def _frames(parts: list[Part]) -> Array:
 
 
 def _surface(
-    grid: Grid, tables: tuple[Array, Array], at: NDArray[np.int64], part: NDArray[np.int64]
+    view: View, tables: tuple[Array, Array], at: NDArray[np.int64], part: NDArray[np.int64]
 ) -> tuple[Array, Array]:
     """Height (m) and tone of pixels, each within its part."""
     frame, numbers = tables[0].take(part, axis=0).T, tables[1].take(part, axis=0).T
-    rows, cols = np.divmod(at, grid.cols)
-    pixel = np.float32(grid.pixel)
+    rows, cols = np.divmod(at, view.cols)
+    pixel = np.float32(view.pixel)
     dx = (cols.astype(np.float32) + 0.5) * pixel - frame[0]
     dy = (rows.astype(np.float32) + 0.5) * -pixel - frame[1]
     u, v, half = dx * frame[2] + dy * frame[3], dx * frame[4] + dy * frame[5], (frame[6], frame[7])

@@ -1,20 +1,19 @@
-"""One window of a world as picture, mask and footprints."""
+"""One view of a world as picture, mask and footprints."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.features import rasterize
-from rasterio.transform import Affine
 
 from pipeline.errors import InputError
+from pipeline.render.arrays import Array
 from pipeline.render.camera import draw_camera, photograph, through_jpeg
 from pipeline.render.canvas import paint
 from pipeline.render.elements import Building
-from pipeline.render.grid import Grid
 from pipeline.render.light import Sun, draw_sun, illuminate, sunward
+from pipeline.render.view import View
 from pipeline.render.world import World, contents
 
 OVERSAMPLE = 2
@@ -22,43 +21,9 @@ OVERSAMPLE = 2
 PIECE = 1536
 """Largest side painted at once, px."""
 CROWN_REACH = 8.0
-"""Trees and roofs up to this far outside a window are painted, m."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Pixels of a world: row 0 and column 0 meet at its origin, rows run south."""
-
-    row: int
-    """First row, may be negative."""
-    col: int
-    """First column, may be negative."""
-    height: int
-    """Rows."""
-    width: int
-    """Columns."""
-    pixel: float = 0.3
-    """Ground resolution, m."""
-
-    def __post_init__(self) -> None:
-        """Refuse windows that no picture can be made of."""
-        if min(self.height, self.width) < 1:
-            raise InputError(f"size: {self.height} x {self.width} px has no pixel; the least is 1 x 1")
-        if not 0.05 <= self.pixel <= 2.0:
-            raise InputError(
-                f"pixel: {self.pixel} m is outside 0.05..2.0 m; nearest is {min(max(self.pixel, 0.05), 2.0)}"
-            )
-
-    @property
-    def transform(self) -> Affine:
-        """World metres of pixel corners."""
-        return Affine(self.pixel, 0, self.col * self.pixel, 0, -self.pixel, -self.row * self.pixel)
-
-    @property
-    def polygon(self) -> shapely.Polygon:
-        """What it covers, world metres."""
-        left, top = self.transform.c, self.transform.f
-        return shapely.Polygon.from_bounds(left, top - self.height * self.pixel, left + self.width * self.pixel, top)
+"""Trees and roofs up to this far outside a view are painted, m."""
+FINEST, COARSEST = 0.05, 2.0
+"""Ground resolutions between which pictures are drawn, m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,70 +35,66 @@ class Scene:
     mask: NDArray[np.uint8]
     """(H, W): 1 where a pixel's centre lies on a footprint, else 0."""
     footprints: NDArray[np.object_]
-    """(N,) shapely polygons in world metres: every building that meets the window, whole."""
+    """(N,) shapely polygons in world metres: every building that meets the view, whole."""
 
 
-def render(world: World, window: Window) -> Scene:
-    """Picture, mask and footprints of a window (about 1 Mpx/s on one core); the same arguments give the same pixels.
+def render(world: World, view: View) -> Scene:
+    """Picture, mask and footprints of a view (about 1 Mpx/s on one core); the same arguments give the same pixels.
 
-    Worked in pieces of `PIECE` px, so memory beyond the picture's own stays under 0.6 GiB.
+    Worked in pieces of ``PIECE`` px, so memory beyond the picture's own stays under 0.6 GiB.
+
+    Raises:
+        InputError: the view's pixels are finer or coarser than pictures are drawn.
     """
-    light = np.empty((3, window.height, window.width), np.float32)
+    _check_pixel(view.pixel)
+    light = np.empty((3, *view.shape), np.float32)
     found: dict[bytes, shapely.Geometry] = {}
-    for piece in _pieces(window):
-        r, c = piece.row - window.row, piece.col - window.col
-        light[:, r : r + piece.height, c : c + piece.width], shapes = _look(world, piece)
+    for piece in view.pieces(PIECE):
+        r, c = piece.row - view.row, piece.col - view.col
+        light[:, r : r + piece.rows, c : c + piece.cols], shapes = _look(world, piece)
         found |= {shape.wkb: shape for shape in shapes}
     camera, footprints = draw_camera(world.seed), np.array(list(found.values()), object)
-    seen = Grid(window.row, window.col, window.height, window.width, window.pixel)
-    image = photograph(light, seen, camera)
-    return Scene(through_jpeg(image, camera.quality), burn(footprints, window), footprints)
+    image = photograph(light, view, camera)
+    return Scene(through_jpeg(image, camera.quality), burn(footprints, view), footprints)
 
 
-def expose(world: World, window: Window) -> NDArray[np.float32]:
+def _check_pixel(pixel: float) -> None:
+    if not FINEST <= pixel <= COARSEST:
+        nearest = min(max(pixel, FINEST), COARSEST)
+        raise InputError(f"pixel: {pixel} m is outside {FINEST}..{COARSEST} m; nearest is {nearest}")
+
+
+def expose(world: World, view: View) -> Array:
     """(3, H, W) linear light that reaches the camera; a part of a scene, exposed alone, is that part."""
-    return _look(world, window)[0]
+    return _look(world, view)[0]
 
 
-def _look(world: World, window: Window) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
-    """The light of a window and the footprints in it."""
+def _look(world: World, view: View) -> tuple[Array, NDArray[np.object_]]:
+    """The light of a view and the footprints in it."""
     sun = draw_sun(world.seed)
-    grid = _painted_grid(window, sun)
-    row, col, rows, cols = (number * OVERSAMPLE for number in (window.row, window.col, window.height, window.width))
-    core = Grid(row, col, rows, cols, grid.pixel)
-    plan = contents(world, grid.bounds)
-    return illuminate(paint(plan, grid), grid, sun, world.seed, core), _footprints(plan.buildings, window)
+    painted = _painted(view, sun)
+    site = contents(world, painted.bounds)
+    light = illuminate(paint(site, painted), painted, sun, world.seed, view.finer(OVERSAMPLE))
+    return light, _footprints(site.buildings, view)
 
 
-def _pieces(window: Window) -> Iterator[Window]:
-    """The window in parts of at most PIECE x PIECE px."""
-    for top in range(0, window.height, PIECE):
-        for left in range(0, window.width, PIECE):
-            height, width = min(PIECE, window.height - top), min(PIECE, window.width - left)
-            yield Window(window.row + top, window.col + left, height, width, window.pixel)
+def _painted(view: View, sun: Sun) -> View:
+    """The oversampled view with room for shadows and crowns from outside, on whole pixels of the view."""
+    core = view.finer(OVERSAMPLE)
+    room = int(np.ceil(CROWN_REACH / view.pixel)) * OVERSAMPLE
+    top, bottom, left, right = (room + side for side in sunward(sun, core.pixel))
+    return core.widened(top + (core.row - top) % 4, bottom, left + (core.col - left) % 4, right)
+    # ^ it starts on a multiple of 4, as what is computed at a quarter of the pixels must not depend on the view
 
 
-def _painted_grid(window: Window, sun: Sun) -> Grid:
-    """The oversampled window with room for shadows and crowns from outside, on whole pixels of the window."""
-    pixel = window.pixel / OVERSAMPLE
-    room = int(np.ceil(CROWN_REACH / window.pixel)) * OVERSAMPLE
-    top, bottom, left, right = (room + side for side in sunward(sun, pixel))
-    row, col = window.row * OVERSAMPLE, window.col * OVERSAMPLE
-    # ^ the grid starts on a multiple of 4, as what is computed at a quarter of the pixels must not depend on the window
-    top, left = top + (row - top) % 4, left + (col - left) % 4
-    rows, cols = window.height * OVERSAMPLE + top + bottom, window.width * OVERSAMPLE + left + right
-    return Grid(row - top, col - left, rows, cols, pixel)
-
-
-def _footprints(buildings: list[Building], window: Window) -> NDArray[np.object_]:
-    """Polygons that meet the window."""
+def _footprints(buildings: list[Building], view: View) -> NDArray[np.object_]:
+    """Polygons that meet the view."""
     shapes = np.array([building.footprint for building in buildings], object)
-    return np.asarray(shapes[shapely.intersects(shapes, window.polygon)] if len(shapes) else shapes, object)
+    return np.asarray(shapes[shapely.intersects(shapes, view.polygon)] if len(shapes) else shapes, object)
 
 
-def burn(footprints: NDArray[np.object_], window: Window) -> NDArray[np.uint8]:
+def burn(footprints: NDArray[np.object_], view: View) -> NDArray[np.uint8]:
     """(H, W) uint8 0 or 1 by the centre rule."""
-    shape = (window.height, window.width)
     if not len(footprints):
-        return np.zeros(shape, np.uint8)
-    return np.asarray(rasterize(list(footprints), shape, transform=window.transform, dtype="uint8"))
+        return np.zeros(view.shape, np.uint8)
+    return np.asarray(rasterize(list(footprints), view.shape, transform=view.transform, dtype="uint8"))

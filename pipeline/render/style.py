@@ -21,7 +21,7 @@ class Style:
     bend: float
     """Largest slope of the smooth warp that bends streets, as a ratio."""
     uses: Weights
-    """What blocks are used for, see `uses.USES`."""
+    """What blocks are used for, see ``uses.USES``."""
     frontage: Range
     """Width of a lot along the street, m."""
     height: Range
@@ -37,13 +37,13 @@ class Style:
     road: Weights
     """Materials of streets."""
     trees: float
-    """Trees for every 100 m2 of garden."""
+    """Trees for every 100 m² of garden."""
     leaves: Weights
     """Materials of crowns."""
 
 
 def mix(text: str) -> Weights:
-    """Names with weights from text such as `gable 6, hip 4`."""
+    """Names with weights from text such as ``gable 6, hip 4``."""
     pairs = (entry.split() for entry in text.split(","))
     return tuple((name, float(weight)) for name, weight in pairs)
 

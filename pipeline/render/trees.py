@@ -3,10 +3,10 @@
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-Array = NDArray[np.float32]
+from pipeline.render.arrays import Array
+
 SPECIES = ("broadleaf", "conifer", "bare")
 """Kinds of crowns, by number."""
 SIDE = 64

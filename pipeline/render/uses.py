@@ -11,4 +11,4 @@ _WORKS = (works.halls, works.retail, works.parking, works.farm, works.greenhouse
 _OPEN = (open_land.park, open_land.wood, open_land.field, open_land.bare, open_land.sport, open_land.water)
 
 USES: dict[str, Callable[[Block], None]] = {use.__name__: use for use in (*_HOUSING, *_WALLED, *_WORKS, *_OPEN)}
-"""Every use by its name in `style.Style.uses`."""
+"""Every use by its name in ``style.Style.uses``."""

@@ -1,8 +1,8 @@
-"""Where things are: an endless world of quarters, blocks and lots, drawn from one seed and read by any window.
+"""Where things are: an endless world of quarters, blocks and lots, drawn from one seed and read by any view.
 
 Quarters are the cells of a jittered Voronoi diagram, each with its own direction of streets; avenues run between them.
 A quarter is cut into blocks by streets, a block is filled by its use. Every quarter and block has its own
-random numbers, so what stands at a place never depends on the window that looks at it. Last, one smooth warp bends
+random numbers, so what stands at a place never depends on the view that shows it. Last, one smooth warp bends
 all streets.
 """
 
@@ -17,14 +17,15 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.render.arrays import Points
 from pipeline.render.blocks import Block
-from pipeline.render.elements import Building, Frame, Patch, Plan, Points
+from pipeline.render.elements import Building, Parcel, Patch, Site
 from pipeline.render.materials import NUMBER
 from pipeline.render.plots import car, litter, pick, pole, scatter_trees, spots, tone, tree
 from pipeline.render.style import STYLES, Style
 from pipeline.render.uses import USES
+from pipeline.render.view import Bounds
 
-Bounds = tuple[float, float, float, float]
 WAVE = 430.0
 """Length of the waves that bend streets, m."""
 _OFFSET = 1 << 20
@@ -38,7 +39,7 @@ class World:
     seed: int
     """Any non-negative integer; equal seeds give equal worlds."""
     style: str = "auto"
-    """A name in `style.STYLES`, or `auto`: drawn by the seed."""
+    """A name in ``style.STYLES``, or ``auto``: drawn by the seed."""
 
     def __post_init__(self) -> None:
         """Refuse what no world can be made of."""
@@ -71,30 +72,30 @@ class Quarter(NamedTuple):
     """Its cell."""
 
 
-def contents(world: World, bounds: Bounds) -> Plan:
-    """All that stands or lies within `bounds` (left, bottom, right, top; m), in drawing order and world coordinates.
+def contents(world: World, bounds: Bounds) -> Site:
+    """All that stands or lies within ``bounds`` (left, bottom, right, top; m), in drawing order and world coordinates.
 
     Whole blocks are returned, so much of it may lie outside.
     """
     reach = 1.1 * world.habits.bend * WAVE / (2 * np.pi) + 1.0
     left, bottom, right, top = bounds
     wide = (left - reach, bottom - reach, right + reach, top + reach)
-    plan = Plan()
+    site = Site()
     for quarter in _quarters(world, wide):
-        plan.paved += _avenue_lines(world, quarter.key)
+        site.paved += _avenue_lines(world, quarter.key)
         for block in _block_numbers(world, quarter, wide):
-            _extend(plan, _block_plan(world, quarter.key, block))
-    return plan
+            _extend(site, _filled_block(world, quarter.key, block))
+    return site
 
 
-def _extend(plan: Plan, other: Plan) -> None:
-    plan.streets += other.streets
-    plan.base += other.base
-    plan.natural += other.natural
-    plan.paved += other.paved
-    plan.details += other.details
-    plan.buildings += other.buildings
-    plan.trees += other.trees
+def _extend(site: Site, other: Site) -> None:
+    site.streets += other.streets
+    site.base += other.base
+    site.natural += other.natural
+    site.paved += other.paved
+    site.details += other.details
+    site.buildings += other.buildings
+    site.trees += other.trees
 
 
 def _rng(world: World, *key: int) -> np.random.Generator:
@@ -191,11 +192,11 @@ def _avenue_lines(world: World, key: tuple[int, int]) -> list[Patch]:
     return _bent_patches(world, found)
 
 
-def _block_frame(world: World, quarter: Quarter, number: tuple[int, int]) -> Frame:
+def _block_parcel(world: World, quarter: Quarter, number: tuple[int, int]) -> Parcel:
     along, across = _streets(world, quarter.key)
     (s0, s1), (t0, t1) = along[number[0]], across[number[1]]
     axes = _axes(quarter.angle)
-    return Frame(quarter.centre + np.array([s0, t0]) @ axes, axes, (s1 - s0, t1 - t0))
+    return Parcel(quarter.centre + np.array([s0, t0]) @ axes, axes, (s1 - s0, t1 - t0))
 
 
 def _block_numbers(world: World, quarter: Quarter, bounds: Bounds) -> list[tuple[int, int]]:
@@ -210,73 +211,73 @@ def _block_numbers(world: World, quarter: Quarter, bounds: Bounds) -> list[tuple
 
 
 @lru_cache(maxsize=256)
-def _block_plan(world: World, key: tuple[int, int], number: tuple[int, int]) -> Plan:
+def _filled_block(world: World, key: tuple[int, int], number: tuple[int, int]) -> Site:
     """One filled block, cut to its quarter and warped."""
     quarter = _quarter(world, *key)
-    frame = _block_frame(world, quarter, number)
-    rng, style, plan = _rng(world, 6, *key, *number), world.habits, Plan()
+    parcel = _block_parcel(world, quarter, number)
+    rng, style, site = _rng(world, 6, *key, *number), world.habits, Site()
     kerb = float(rng.uniform(2.0, 4.5)) if style.street[0] >= 5.5 else 0.6
-    width, depth = frame.size
-    _pave_streets(plan, frame, style, kerb, (_rng(world, 8, *key), rng))
-    inner = frame.cell((kerb, kerb, width - kerb, depth - kerb))
+    width, depth = parcel.size
+    _pave_streets(site, parcel, style, kerb, (_rng(world, 8, *key), rng))
+    inner = parcel.cell((kerb, kerb, width - kerb, depth - kerb))
     walls = quarter.walls - np.array([0, 0, kerb])
-    block = Block(inner, walls, style, rng, plan)
+    block = Block(inner, walls, style, rng, site)
     if not block.holds(inner):
         _fill_corner(block)
     USES[pick(rng, style.uses)](block)
     if style.street[0] >= 5.5 and rng.random() < 0.7:
-        _street_furniture(plan, frame, style, rng)
-    return _warped(world, _clipped(plan, quarter))
+        _street_furniture(site, parcel, style, rng)
+    return _warped(world, _clipped(site, quarter))
 
 
 def _fill_corner(block: Block) -> None:
     """What lies under a block that an avenue cuts: its lots leave odd corners."""
-    width, depth = block.frame.size
-    block.plan.ground(block.frame.box(0, 0, width, depth), pick(block.rng, block.style.ground), tone(block.rng))
-    spots(block.plan, block.frame, ("grass", "soil", "lawn", "dry_grass", "gravel"), 0.6, block.rng)
-    litter(block.plan, block.frame, 0.2, block.rng)
-    scatter_trees(block.plan, block.frame, block.style, block.rng, block.style.trees * 0.25)
+    width, depth = block.parcel.size
+    block.site.ground(block.parcel.box(0, 0, width, depth), pick(block.rng, block.style.ground), tone(block.rng))
+    spots(block.site, block.parcel, ("grass", "soil", "lawn", "dry_grass", "gravel"), 0.6, block.rng)
+    litter(block.site, block.parcel, 0.2, block.rng)
+    scatter_trees(block.site, block.parcel, block.style, block.rng, block.style.trees * 0.25)
 
 
 def _pave_streets(
-    plan: Plan, frame: Frame, style: Style, kerb: float, rngs: tuple[np.random.Generator, np.random.Generator]
+    site: Site, parcel: Parcel, style: Style, kerb: float, rngs: tuple[np.random.Generator, np.random.Generator]
 ) -> None:
     """The street around the block, its pavement, markings and worn patches; streets of a quarter are alike."""
     common, rng = rngs
-    width, depth = frame.size
+    width, depth = parcel.size
     half = style.street[1]
     name, shade = pick(common, style.road), tone(common, 0.08)
-    plan.streets.append(Patch(frame.box(-half, -half, width + half, depth + half), NUMBER[name], shade, 0.0))
+    site.streets.append(Patch(parcel.box(-half, -half, width + half, depth + half), NUMBER[name], shade, 0.0))
     walk = ("concrete", "paving", "concrete")[common.integers(3)]
     verge = pick(common, (*style.ground, (walk, 4))) if kerb > 1 else name
-    plan.base.append(Patch(frame.box(0, 0, width, depth), NUMBER[verge], tone(common), 0.0))
+    site.base.append(Patch(parcel.box(0, 0, width, depth), NUMBER[verge], tone(common), 0.0))
     if kerb > 1:
         inset, shade_walk = kerb - 1.6, tone(common)
-        plan.base.append(Patch(frame.box(inset, inset, width - inset, depth - inset), NUMBER[walk], shade_walk, 0.0))
+        site.base.append(Patch(parcel.box(inset, inset, width - inset, depth - inset), NUMBER[walk], shade_walk, 0.0))
     middle = -float(np.mean(style.street)) / 2
     if style.street[0] >= 5.5 and rng.random() < 0.6:
         for s in np.arange(4.0, width - 4, 9.0):
-            plan.pave(frame.box(s, middle - 0.08, s + 3.5, middle + 0.08), "white_paint", 0.9)
+            site.pave(parcel.box(s, middle - 0.08, s + 3.5, middle + 0.08), "white_paint", 0.9)
     for _ in range(rng.poisson(3)):
         s, t = rng.uniform(0, width), middle + rng.uniform(-2, 2)
-        plan.pave(frame.box(s, t, s + rng.uniform(1, 12), t + rng.uniform(0.6, 2.2)), name, shade * tone(rng, 0.2))
+        site.pave(parcel.box(s, t, s + rng.uniform(1, 12), t + rng.uniform(0.6, 2.2)), name, shade * tone(rng, 0.2))
 
 
-def _street_furniture(plan: Plan, frame: Frame, style: Style, rng: np.random.Generator) -> None:
+def _street_furniture(site: Site, parcel: Parcel, style: Style, rng: np.random.Generator) -> None:
     """Street trees and cars parked along the kerb."""
-    width, _ = frame.size
+    width, _ = parcel.size
     for s in np.arange(4.0, width - 4, rng.uniform(8, 16)):
         if rng.random() < 0.35 * min(style.trees, 1.5):
-            tree(plan, frame, s, 0.8, style, rng)
+            tree(site, parcel, s, 0.8, style, rng)
     for s in np.arange(6.0, width - 4, rng.uniform(25, 45)):
-        pole(plan, frame, s, 0.5)
+        pole(site, parcel, s, 0.5)
     for s in np.arange(5.0, width - 5, 6.2):
         if rng.random() < 0.3:
-            car(plan, frame, s, -1.1, True, rng)
+            car(site, parcel, s, -1.1, True, rng)
 
 
 def _whole(rings: list[Points], quarter: Quarter, room: float = 0.0) -> list[bool]:
-    """Whether each ring lies wholly inside the quarter, `room` m of its avenues included."""
+    """Whether each ring lies wholly inside the quarter, ``room`` m of its avenues included."""
     if not rings:
         return []
     inside = (np.concatenate(rings) @ quarter.walls[:, :2].T <= quarter.walls[:, 2] + room).all(axis=1)
@@ -297,25 +298,25 @@ def _cut(patches: list[Patch], quarter: Quarter) -> list[Patch]:
     return kept
 
 
-def _clipped(plan: Plan, quarter: Quarter) -> Plan:
+def _clipped(site: Site, quarter: Quarter) -> Site:
     """Ground cut to the quarter; small things and trees outside it dropped."""
-    details = compress(plan.details, _whole([patch.ring for patch in plan.details], quarter))
-    trees = compress(plan.trees, _whole([tree.place for tree in plan.trees], quarter, 2.0))
-    base, natural, paved = (_cut(kind, quarter) for kind in (plan.base, plan.natural, plan.paved))
-    return Plan(plan.streets, base, natural, paved, list(details), plan.buildings, list(trees))
+    details = compress(site.details, _whole([patch.ring for patch in site.details], quarter))
+    trees = compress(site.trees, _whole([tree.place for tree in site.trees], quarter, 2.0))
+    base, natural, paved = (_cut(kind, quarter) for kind in (site.base, site.natural, site.paved))
+    return Site(site.streets, base, natural, paved, list(details), site.buildings, list(trees))
 
 
-def _warped(world: World, plan: Plan) -> Plan:
-    """The plan with every point moved by the world's smooth warp."""
-    places = _bent(world, [tree.place for tree in plan.trees])
-    return Plan(
-        _bent_patches(world, plan.streets),
-        _bent_patches(world, plan.base),
-        _bent_patches(world, plan.natural),
-        _bent_patches(world, plan.paved),
-        _bent_patches(world, plan.details),
-        _bent_buildings(world, plan.buildings),
-        [tree._replace(place=place) for tree, place in zip(plan.trees, places, strict=True)],
+def _warped(world: World, site: Site) -> Site:
+    """The site with every point moved by the world's smooth warp."""
+    places = _bent(world, [tree.place for tree in site.trees])
+    return Site(
+        _bent_patches(world, site.streets),
+        _bent_patches(world, site.base),
+        _bent_patches(world, site.natural),
+        _bent_patches(world, site.paved),
+        _bent_patches(world, site.details),
+        _bent_buildings(world, site.buildings),
+        [tree._replace(place=place) for tree, place in zip(site.trees, places, strict=True)],
     )
 
 

@@ -11,7 +11,7 @@ import shapely
 
 from pipeline.render.__main__ import main
 from pipeline.render.files import Place, missing
-from pipeline.render.scene import Window
+from pipeline.render.view import View
 
 SMALL = ["--seed", "3", "--style", "tin_town", "--size", "150", "170"]
 
@@ -42,7 +42,7 @@ def test_truth_is_cut_to_what_is_seen(tmp_path: Path) -> None:
             mask, transform = file.read(1), file.transform
         burnt = rasterio.features.rasterize(frame.geometry, mask.shape, transform=transform, default_value=255)
         assert set(np.unique(mask)) == {0, 255}
-        assert (burnt == mask).mean() > 0.9995  # a centre may lie on an outline; pieces under 1 m2 are left out
+        assert (burnt == mask).mean() > 0.9995  # a centre may lie on an outline; pieces under 1 m² are left out
     border = shapely.LineString([(500000 + 51, 5500000), (500000 + 51, 5500000 - 45)])
     assert frame.geometry.crosses(border).any()
 
@@ -70,9 +70,9 @@ def test_nothing_is_true_without_data(tmp_path: Path) -> None:
     truth = tmp_path / "truth.geojson"
     assert main([str(tmp_path / "a.tif"), *SMALL, "--corner", "sw", "--truth", str(truth)]) == 0
     frame = geopandas.read_file(truth, engine="pyogrio")
-    window = Window(0, 0, 150, 170)
+    view = View(0, 0, 150, 170)
     shapes = shapely.transform(frame.geometry.values, lambda points: points - (500000.0, 5500000.0))
-    assert shapely.area(shapely.intersection(shapes, missing(window, "sw"))).sum() < 1e-3
+    assert shapely.area(shapely.intersection(shapes, missing(view, "sw"))).sum() < 1e-3
     assert shapely.area(shapes).sum() > 100
 
 
@@ -82,7 +82,7 @@ def test_nothing_is_true_without_data(tmp_path: Path) -> None:
 def test_a_pixel_is_as_long_as_asked_in_any_crs(crs: str, x: float, y: float) -> None:
     """Degrees, stretched and foot-based coordinates: 1,000 pixels of 0.3 m measure 300 m on the ellipsoid."""
     place = Place(crs, x, y)
-    transform = place.transform(Window(0, 0, 1000, 1000, 0.3))
+    transform = place.transform(View(0, 0, 1000, 1000, 0.3))
     to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     corner, right, down = (to_degrees.transform(*(transform @ at)) for at in ((0, 0), (1000, 0), (0, 1000)))
     geod = pyproj.Geod(ellps="WGS84")

@@ -6,9 +6,8 @@ import rasterio.features
 import shapely
 
 from pipeline.errors import InputError
-from pipeline.render import Scene, Window, World, render
+from pipeline.render import Scene, View, World, render
 from pipeline.render.canvas import paint
-from pipeline.render.grid import Grid
 from pipeline.render.scene import burn, expose
 from pipeline.render.style import STYLES
 from pipeline.render.world import contents, warp
@@ -17,13 +16,13 @@ SIDE = 320
 
 
 @pytest.fixture(scope="module", params=sorted(STYLES))
-def styled(request: pytest.FixtureRequest) -> tuple[World, Window, Scene]:
+def styled(request: pytest.FixtureRequest) -> tuple[World, View, Scene]:
     """One scene of every style, 160 m wide."""
-    world, window = World(4, request.param), Window(-200, 150, SIDE, SIDE, 0.5)
-    return world, window, render(world, window)
+    world, view = World(4, request.param), View(-200, 150, SIDE, SIDE, 0.5)
+    return world, view, render(world, view)
 
 
-def test_a_scene_looks_like_a_picture(styled: tuple[World, Window, Scene]) -> None:
+def test_a_scene_looks_like_a_picture(styled: tuple[World, View, Scene]) -> None:
     """Shape, type, and neither flat nor burnt out."""
     _, _, scene = styled
     assert scene.image.shape == (SIDE, SIDE, 3)
@@ -33,7 +32,7 @@ def test_a_scene_looks_like_a_picture(styled: tuple[World, Window, Scene]) -> No
     assert ((scene.image == 0) | (scene.image == 255)).mean() < 0.25
 
 
-def test_footprints_are_valid_and_apart(styled: tuple[World, Window, Scene]) -> None:
+def test_footprints_are_valid_and_apart(styled: tuple[World, View, Scene]) -> None:
     """Every footprint is one valid polygon; no two share area."""
     shapes = styled[2].footprints
     assert shapely.is_valid(shapes).all()
@@ -44,16 +43,16 @@ def test_footprints_are_valid_and_apart(styled: tuple[World, Window, Scene]) -> 
     assert (shared < 1e-6).all()
 
 
-def test_footprints_are_no_slivers(styled: tuple[World, Window, Scene]) -> None:
+def test_footprints_are_no_slivers(styled: tuple[World, View, Scene]) -> None:
     """Nothing below what is mapped as a building."""
     assert (shapely.area(styled[2].footprints) > 12).all()
 
 
-def test_mask_is_the_burnt_footprints(styled: tuple[World, Window, Scene]) -> None:
+def test_mask_is_the_burnt_footprints(styled: tuple[World, View, Scene]) -> None:
     """A pixel is a building exactly where its centre lies on a footprint."""
-    _, window, scene = styled
-    rows, cols = np.mgrid[: window.height : 7, : window.width : 7]
-    x, y = (window.col + cols.ravel() + 0.5) * 0.5, -(window.row + rows.ravel() + 0.5) * 0.5
+    _, view, scene = styled
+    rows, cols = np.mgrid[: view.rows : 7, : view.cols : 7]
+    x, y = (view.col + cols.ravel() + 0.5) * 0.5, -(view.row + rows.ravel() + 0.5) * 0.5
     within = np.zeros(rows.size, bool)
     for shape in scene.footprints:
         within |= shapely.contains_xy(shape, x, y)
@@ -64,34 +63,34 @@ def test_share_of_buildings_is_sane() -> None:
     """Towns are built over more than the countryside, and no style is empty or full."""
     share = {}
     for name in STYLES:
-        window = Window(0, 0, 140, 140, 2.0)
-        share[name] = float(burn(_buildings(World(1, name), window), window).mean())
+        view = View(0, 0, 140, 140, 2.0)
+        share[name] = float(burn(_buildings(World(1, name), view), view).mean())
     assert 0.002 < share["rural"] < 0.15
     assert all(0.04 < share[name] < 0.6 for name in STYLES if name != "rural"), share
     assert share["tin_town"] > 2 * share["rural"]
 
 
-def _buildings(world: World, window: Window) -> np.ndarray:
-    plan = contents(world, window.polygon.bounds)
-    return np.array([building.footprint for building in plan.buildings], object)
+def _buildings(world: World, view: View) -> np.ndarray:
+    site = contents(world, view.bounds)
+    return np.array([building.footprint for building in site.buildings], object)
 
 
 def test_equal_arguments_give_equal_pixels() -> None:
     """A fresh world of the same seed, after the caches have seen other worlds, is the same."""
-    window = Window(10, 20, 130, 170, 0.3)
-    first = render(World(8), window)
-    render(World(9), window)
-    second = render(World(8), window)
+    view = View(10, 20, 130, 170, 0.3)
+    first = render(World(8), view)
+    render(World(9), view)
+    second = render(World(8), view)
     assert np.array_equal(first.image, second.image)
     assert shapely.equals_exact(first.footprints, second.footprints).all()
-    assert not np.array_equal(first.image, render(World(9), window).image)
+    assert not np.array_equal(first.image, render(World(9), view).image)
 
 
 @pytest.mark.parametrize(("seed", "style", "cut"), [(0, "arid", 41), (7, "us_suburb", 96), (12, "tin_town", 111)])
-def test_light_does_not_depend_on_the_window(seed: int, style: str, cut: int) -> None:
+def test_light_does_not_depend_on_the_view(seed: int, style: str, cut: int) -> None:
     """A part of a scene, exposed alone, is that part: so neighbouring scenes fit together."""
     world = World(seed, style)
-    whole, part = expose(world, Window(0, 0, 100, 190)), expose(world, Window(0, cut, 100, 190 - cut))
+    whole, part = expose(world, View(0, 0, 100, 190)), expose(world, View(0, cut, 100, 190 - cut))
     same = np.isclose(whole[:, :, cut:], part, atol=1e-5).all(axis=0)
     # a corner that is rounded from another origin may move one pixel of an outline
     assert same.mean() > 0.9995
@@ -100,7 +99,7 @@ def test_light_does_not_depend_on_the_window(seed: int, style: str, cut: int) ->
 def test_neighbours_show_the_same_buildings_across_their_border() -> None:
     """What crosses the border is whole and equal in both scenes."""
     world = World(5, "favela")
-    west, east = Window(0, 0, 400, 300), Window(0, 300, 400, 300)
+    west, east = View(0, 0, 400, 300), View(0, 300, 400, 300)
     border = shapely.intersection(west.polygon, east.polygon)
     left, right = (
         {shape.wkb for shape in render(world, side).footprints if shape.intersects(border)} for side in (west, east)
@@ -109,21 +108,20 @@ def test_neighbours_show_the_same_buildings_across_their_border() -> None:
     assert len(left) > 1
 
 
-def test_far_windows_work() -> None:
+def test_far_views_work() -> None:
     """Precision holds 300 km from the world's origin: roofs still cover their footprints."""
-    window = Window(10**6, -(10**6), 300, 300, 0.3)
-    scene = render(World(3, "tin_town"), window)
+    view = View(10**6, -(10**6), 300, 300, 0.3)
+    scene = render(World(3, "tin_town"), view)
     assert scene.mask.mean() > 0.05
-    assert np.array_equal(scene.mask, burn(scene.footprints, window))
+    assert np.array_equal(scene.mask, burn(scene.footprints, view))
 
 
 def test_roofs_stand_where_the_footprints_are() -> None:
     """The painted heights and the mask agree: what is high and no tree is a building or small."""
-    world, window = World(6, "grid_city"), Window(0, 0, 300, 300, 0.3)
-    grid = Grid(0, 0, 300, 300, 0.3)
-    plan = contents(world, grid.bounds)
-    canvas = paint(plan, grid)
-    mask = burn(np.array([building.footprint for building in plan.buildings], object), window).astype(bool)
+    world, view = World(6, "grid_city"), View(0, 0, 300, 300, 0.3)
+    site = contents(world, view.bounds)
+    canvas = paint(site, view)
+    mask = burn(np.array([building.footprint for building in site.buildings], object), view).astype(bool)
     assert (canvas.height[mask] > 1.9).mean() > 0.998
     tall = (canvas.height > 3) & ~canvas.leafy
     assert (tall & ~mask).mean() < 0.02
@@ -141,12 +139,12 @@ def test_warp_keeps_neighbourhood() -> None:
 
 def test_burn_is_rasterio() -> None:
     """The mask is the centre rule of rasterio, also for no footprint at all."""
-    window = Window(0, 0, 20, 30, 1.0)
+    view = View(0, 0, 20, 30, 1.0)
     ring = shapely.Polygon([(2, -3), (15, -3), (15, -12), (2, -12)], [[(5, -5), (9, -5), (9, -9), (5, -9)]])
-    expected = rasterio.features.rasterize([ring], (20, 30), transform=window.transform)
-    assert np.array_equal(burn(np.array([ring], object), window), expected)
+    expected = rasterio.features.rasterize([ring], (20, 30), transform=view.transform)
+    assert np.array_equal(burn(np.array([ring], object), view), expected)
     assert expected.sum() == 13 * 9 - 16
-    assert not burn(np.array([], object), window).any()
+    assert not burn(np.array([], object), view).any()
 
 
 @pytest.mark.parametrize(
@@ -154,8 +152,8 @@ def test_burn_is_rasterio() -> None:
     [
         (lambda: World(-1), "-1 is negative; the nearest seed is 0"),
         (lambda: World(0, "village"), "'village' is not known; choose auto or one of suburb"),
-        (lambda: Window(0, 0, 0, 5), "0 x 5 px has no pixel"),
-        (lambda: Window(0, 0, 5, 5, 30.0), "30.0 m is outside 0.05..2.0 m; nearest is 2.0"),
+        (lambda: View(0, 0, 0, 5), "0 x 5 px has no pixel"),
+        (lambda: render(World(0), View(0, 0, 5, 5, 30.0)), "30.0 m is outside 0.05..2.0 m; nearest is 2.0"),
     ],
 )
 def test_wrong_arguments_are_refused(make: object, words: str) -> None:
@@ -166,10 +164,10 @@ def test_wrong_arguments_are_refused(make: object, words: str) -> None:
 
 def test_large_scenes_are_painted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces leave no trace, neither in the picture nor in the footprints."""
-    world, window = World(21, "tin_town"), Window(3, 5, 150, 190, 0.4)
-    whole = render(world, window)
+    world, view = World(21, "tin_town"), View(3, 5, 150, 190, 0.4)
+    whole = render(world, view)
     monkeypatch.setattr("pipeline.render.scene.PIECE", 83)
-    pieces = render(world, window)
+    pieces = render(world, view)
     assert (whole.image == pieces.image).mean() > 0.999
     assert np.array_equal(whole.mask, pieces.mask)
     assert {shape.wkb for shape in whole.footprints} == {shape.wkb for shape in pieces.footprints}
