@@ -17,13 +17,14 @@ A region.yaml says which scenes make a region, which network looks at them, and 
 `scenes` are required. `python -m pipeline.run --init scenes/` writes one from the scenes' headers; an editor that knows
 YAML schemas completes and checks it by `configs/region.schema.json`.
 
-Paths are relative to the file. Unknown keys, keys given twice and values that do not fit are refused, all at once, each
-with line and column. Any key can be overridden: `--set footprints.square=true`.
+Paths are relative to the file, those after `--set` to where you are. Unknown keys, keys given twice and values that do
+not fit are refused, all at once, each with line and column. Any key can be overridden: `--set footprints.square=true`.
 """,
     "train.md": """# train.yaml, key by key
 
 A train.yaml says what a network learns from, and how; `configs/train-inria-ternausnet11.yaml` is one to start from, and
-[Inria end to end](inria.md) uses it. Paths are relative to the file. Any key can be overridden: `--set recipe.batch=2`.
+[Inria end to end](inria.md) uses it. Paths are relative to the file, those after `--set` to where you are. Any key can
+be overridden: `--set recipe.batch=2`.
 """,
 }
 MODELS: dict[str, type[BaseModel]] = {"region.md": Region, "train.md": Training}
@@ -44,17 +45,19 @@ def _sections(schema: dict[str, Any]) -> Iterator[str]:
     for key, facts in properties.items():
         section = _section(schema, facts)
         if section is not None:
-            yield f"## {key}{section[0]}\n\n{_prose(section[1].get('description', ''))}\n"
+            said = [each["description"] for each in (section[1], facts) if "description" in each]
+            yield f"## {key}{section[0]}\n\n{_prose(' '.join(said))}\n"
             yield _nested(schema, section[1])
 
 
 def _nested(schema: dict[str, Any], definition: dict[str, Any]) -> str:
-    """The table of a section: its own keys, and those of sections inside it, which no schema nests deeper."""
+    """The table of a section: its own keys, each followed by those inside it, which no schema nests deeper."""
     keys: dict[str, Any] = {}
     for key, facts in definition["properties"].items():
         section = _section(schema, facts)
         inner = section[1]["properties"] if section else {}
-        keys |= {f"{key}.{name}": each for name, each in inner.items()} or {key: facts}
+        own = {"type": "object", "description": facts.get("description", "")} if section else facts
+        keys |= {key: own} | {f"{key}.{name}": each for name, each in inner.items()}
     return _table(keys, definition.get("required", ()))
 
 
