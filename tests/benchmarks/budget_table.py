@@ -10,7 +10,7 @@ from tiling.budget import best_block, computed
 
 RASTERS = ((5000, 5000), (20_000, 20_000), (100_000, 37_000), (1_000_000, 1_000_000))
 LIMITS = (1, 2, 4, 6)  # GiB for a tile
-BYTES = {"in patches": 148, "whole layers": 576}
+BYTES = {"in patches": 148, "whole layers": 690}
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ from pipeline.footprints import outline, weld
 from pipeline.footprints.ground import Frame
 from pipeline.footprints.shaping import Shaping
 from pipeline.footprints.tables import Outlines
-from tiling.grid import Axis, Grid
+from tests import memory
+from tiling.grid import Grid
 
 LEVEL = 127
 PIXEL = 0.3
@@ -56,14 +57,12 @@ def scene(side: int, count: int, seed: int = 0) -> np.ndarray:
 
 def blocks_of(samples: np.ndarray, side: int) -> list[tuple]:
     """Every block with the samples that it needs."""
-    grid = Grid(*(Axis(size, min(side, size), 1, 0, 0) for size in samples.shape))
+    grid = Grid.of(samples.shape, [min(side, size) for size in samples.shape])
     found = []
     for block in grid:
         window = grid.window(block)
         seen = outline.needs(window).clip(samples.shape)
-        found.append(
-            (block, window, samples[seen.slices].copy())
-        )
+        found.append((block, window, samples[seen.slices].copy()))
     return found
 
 
@@ -230,22 +229,16 @@ STAGES = (
 )  # fmt: skip
 
 
-def memory(field: str) -> float:
-    """A figure of this process's memory, MiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{field}:")[1].split()[0]) / 1024
-
-
 def measured(stage: Callable[[Path], Callable[[], int]], folder: Path) -> tuple[int, float, float, float]:
     """Count, processor seconds, wall seconds and MiB on top of the input; in a process of its own."""
     work = stage(folder)
-    Path("/proc/self/clear_refs").write_text("5")  # peak memory starts anew
-    before, times = memory("VmRSS"), []
+    memory.forget_peak()
+    before, times = memory.resident(), []
     for _ in range(3):
         wall, cpu = time.perf_counter(), time.process_time()
         count = work()
         times.append((time.process_time() - cpu, time.perf_counter() - wall))
-    return count, *min(times), memory("VmHWM") - before
+    return count, *min(times), (memory.peak() - before) / 2**20
 
 
 def main(side: int = 5000, buildings: int = 5600) -> None:

@@ -4,28 +4,21 @@ Scenes lie side by side in a square and make one mosaic; each is one block. What
 """
 
 import argparse
-import runpy
 import sys
 import tempfile
 from pathlib import Path
 
 from affine import Affine
 
-from tests.benchmarks.speed import NULL, ROOT, Cost, run
+from tests.benchmarks.speed import Cost, help_along, run, untrained
 
 
 def prepare(folder: Path, scenes: int, side: int) -> Path:
     """So many scenes in a square, and their region.yaml."""
-    sys.path.append(str(ROOT / "tests"))
-    runpy.run_path(str(NULL / "sitecustomize.py"))
+    help_along()
     from small import AFFINE, texture, write_region, write_scene  # noqa: PLC0415
 
-    from models import checkpoints  # noqa: PLC0415
-    from models.catalogue import build  # noqa: PLC0415
-    from models.weights import Weights  # noqa: PLC0415
-
-    weights = folder / "weights.safetensors"
-    checkpoints.save(build("contrast"), weights, Weights(network="contrast", threshold=0.5))
+    weights = untrained("contrast", folder)
     pixels, across = texture((side, side)), round(scenes**0.5)
     for number in range(scenes):
         row, col = divmod(number, across)

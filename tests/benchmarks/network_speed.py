@@ -9,7 +9,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from models.catalogue import CATALOGUE, build
 from models.memory import trim
 from models.predictor import PRECISIONS, Predictor
 from models.weights import Weights
+from tests import memory
 
 
 def whole_layers(name: str, precision: str) -> Callable[[NDArray[np.uint8]], object]:
@@ -45,15 +45,10 @@ def in_patches(name: str, precision: str, mib: int) -> Callable[[NDArray[np.uint
 def peak(call: Callable[[], object]) -> float:
     """Resident memory that a call adds at most, MiB."""
     trim()
-    before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the high-water mark starts anew
+    before = memory.resident()
+    memory.forget_peak()
     call()
-    return (status("VmHWM") - before) / 1024
-
-
-def status(key: str) -> int:
-    """An entry of this process's status, KiB."""
-    return int(Path("/proc/self/status").read_text(encoding="ascii").split(f"{key}:")[1].split()[0])
+    return (memory.peak() - before) / 2**20
 
 
 def main() -> None:

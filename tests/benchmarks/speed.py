@@ -81,22 +81,31 @@ def watch(process: psutil.Process, seconds: dict[int, float]) -> int:
 
 def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path, Path]:
     """A scene, weights and a region.yaml."""
-    sys.path.append(str(ROOT / "tests"))
-    runpy.run_path(str(NULL / "sitecustomize.py"))
+    help_along()
     from small import texture, write_region, write_scene  # noqa: PLC0415
 
-    from models import checkpoints  # noqa: PLC0415
-    from models.catalogue import build  # noqa: PLC0415
-    from models.weights import Weights  # noqa: PLC0415
-
-    weights = options.weights and options.weights.resolve()
-    if weights is None:
-        weights = folder / "weights.safetensors"
-        checkpoints.save(build(options.network), weights, Weights(network=options.network, threshold=0.5))
+    weights = options.weights.resolve() if options.weights else untrained(options.network, folder)
     rgb = mirrored(options.scene, options.side) if options.scene else texture((options.side, options.side))
     scene = write_scene(folder / "scene.tif", rgb)
     region = write_region(folder, weights, ["scene.tif"], inference={"precision": options.precision, "device": "cpu"})
     return scene, weights.resolve(), region
+
+
+def help_along() -> None:
+    """Let this process import the tests' helpers, and build the null network."""
+    sys.path.append(str(ROOT / "tests"))
+    runpy.run_path(str(NULL / "sitecustomize.py"))
+
+
+def untrained(network: str, folder: Path) -> Path:
+    """The weights that a network begins with."""
+    from models import checkpoints  # noqa: PLC0415 - torch: what is measured are other processes
+    from models.catalogue import build  # noqa: PLC0415
+    from models.weights import Weights  # noqa: PLC0415
+
+    path = folder / "weights.safetensors"
+    checkpoints.save(build(network), path, Weights(network=network, threshold=0.5))
+    return path
 
 
 def mirrored(scene: Path, side: int) -> NDArray[np.uint8]:

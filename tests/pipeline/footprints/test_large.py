@@ -2,8 +2,8 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
+import memory
 import numpy as np
 import pytest
 from affine import Affine
@@ -25,15 +25,10 @@ def periodic(tile, window):
     return tile[np.ix_(rows, cols)]
 
 
-def memory(field):
-    """A figure of this process's memory, MiB."""
-    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
-
-
 def run(tile, side, block, shaping, folder):
     """Whole way of a square region: (rows, inside samples of all rows, peak MiB on top of the start)."""
-    Path("/proc/self/clear_refs").write_text("5")  # peak memory starts anew
-    before, blocks, paths = memory("VmRSS"), grid((side, side), (block, block)), {}
+    memory.forget_peak()
+    before, blocks, paths = memory.resident(), grid((side, side), (block, block)), {}
     for at in blocks:
         window = blocks.window(at)
         samples = periodic(tile, outline.needs(window).clip((side, side)))
@@ -47,7 +42,7 @@ def run(tile, side, block, shaping, folder):
         batch = finish.finish(sources, files, FRAME, shaping)
         rows += batch.num_rows
         pixels += int(np.rint(np.divide(batch["area_m2"], 0.09)).sum())
-    return rows, pixels, memory("VmHWM") - before
+    return rows, pixels, (memory.peak() - before) / 2**20
 
 
 def apart(*arguments):
