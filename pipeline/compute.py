@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import store
 from pipeline.errors import BlocksFailed
 from pipeline.footprints import outline
 from pipeline.graph import ATTEMPTS, Crew
@@ -163,6 +164,7 @@ class Computation:
             return
         ledger.give_up(outcome, self.stop_on_error)
         if outcome.job.stage == SAMPLES:
+            store.forget(self.plan.probabilities, block)  # what is there may be damaged; it counts as no data
             self._final(ledger, block)
 
     def _mend(self, ledger: Ledger, outline: BlockIndex, damaged: BlockIndex) -> None:

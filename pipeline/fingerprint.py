@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from affine import Affine
+
 from models.weights import Weights
 from pipeline.config import Region
 from pipeline.mosaic import Mosaic, Scene
@@ -16,6 +18,8 @@ FORMAT = 1
 INDIFFERENT = {"output", "cluster", "memory", "on_error", "remote", "scenes"}
 # Keys and sections that samples do not depend on: what they decide is made from the samples that are stored.
 DERIVED = {"name", "licence", "footprints", "probability"}
+# Corners of two mosaics are one place up to so many px apart, and pixels have one size up to this difference.
+PHASE, STRETCH = 0.01, 1e-6
 # More sentences than this hide the first ones.
 SENTENCES = 20
 
@@ -59,7 +63,7 @@ def of_samples(whole: Mapping[str, Any]) -> dict[str, Any]:
 def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Window] | None:
     """Windows of the scenes that ``after`` has more; None when anything else differs that samples depend on."""
     before, after = of_samples(before), of_samples(after)
-    if any(before.get(key) != after.get(key) for key in _others(before, after)):
+    if _differing(before, after):
         return None
     known = iter(before["scenes"])
     expected = next(known, None)
@@ -74,7 +78,7 @@ def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Window] |
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """One sentence for each thing that differs; none when both are equal."""
-    keys = [key for key in _others(before, after) if before.get(key) != after.get(key)]
+    keys = _differing(before, after)
     sentences = [_sentence(key, before.get(key), after.get(key)) for key in keys]
     if "origin" in keys and before.get("crs") == after.get("crs"):
         return [*sentences, "scenes: the mosaic starts at another corner, so every block differs"]
@@ -83,8 +87,20 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
     return sentences if rest <= 0 else [*sentences[:SENTENCES], f"… and {rest:,} more"]
 
 
-def _others(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    return sorted({*before, *after} - {"scenes"})
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ, but ``scenes``."""
+    keys = sorted({*before, *after} - {"scenes"})
+    return [key for key in keys if before.get(key) != after.get(key) and not (key == "origin" and _near(before, after))]
+
+
+def _near(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether two mosaics begin at one place, with pixels of one size: each first scene rounds in its own way."""
+    if "origin" not in before or "origin" not in after:
+        return False
+    old, new = Affine(*before["origin"]), Affine(*after["origin"])
+    col, row = ~old @ (new.c, new.f)
+    sizes = (new.a / old.a, new.e / old.e)
+    return max(abs(col), abs(row)) <= PHASE and all(abs(size - 1) <= STRETCH for size in sizes)
 
 
 def _sentence(key: str, old: object, new: object) -> str:

@@ -1,6 +1,5 @@
 """Scenes added to a region: what was computed stays, but for blocks whose tiles new scenes or the new extent change."""
 
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import store
+from pipeline.durable import remove
 from pipeline.journal import SAMPLES, Journal
 from pipeline.plan import Plan
-from pipeline.workspace import STORE, Workspace
+from pipeline.workspace import GROWN, STORE, Workspace
 from tiling.grid import Axis, BlockIndex, Grid, Span, Window
 
 
@@ -37,12 +37,12 @@ def _move_store(space: Workspace, plan: Plan, blocks: Iterable[BlockIndex]) -> N
     """Make a store of the new extent that holds ``blocks`` of the one that is there."""
     published = space.output / STORE
     source = plan.probabilities if plan.probabilities.exists() else published
-    grown = plan.work / "grown.zarr"
-    shutil.rmtree(grown, ignore_errors=True)
+    grown = plan.work / GROWN
+    remove(grown)
     store.create(grown, plan.grid, plan.mosaic.affine, plan.mosaic.crs)
     store.adopt(grown, source, blocks)
-    store.remove(plan.probabilities)
-    grown.rename(plan.probabilities)
+    store.refresh()
+    space.grow(plan.probabilities, grown)
 
 
 def _unchanged(grid: Grid, shape: tuple[int, int], new: Iterable[Window]) -> NDArray[np.bool_]:

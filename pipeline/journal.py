@@ -125,9 +125,9 @@ class Journal:
         """The lines of the blocks for which a stage is done."""
         return map(_parse, self.done.get(stage, {}).values())
 
-    def sealed(self, stage: str, block: BlockIndex, seal: Seal | None) -> bool:
-        """Whether a block's file is the one that was recorded."""
-        recorded = _parse(self.done[stage][block])["seal"]
+    def sealed(self, stage: str, block: BlockIndex, seal: Seal | None, name: str = "seal") -> bool:
+        """Whether a block's file is the one whose seal was recorded by that name."""
+        recorded = _parse(self.done[stage][block]).get(name)
         return bool(recorded == (None if seal is None else asdict(seal)))
 
     def renewed(self, changes: Mapping[str, Any], blocks: Iterable[BlockIndex]) -> Self:

@@ -19,13 +19,15 @@ from pyproj import CRS
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
-from pipeline.durable import sync
+from models.samples import NO_DATA, SAMPLE_MAX
+from pipeline.durable import remove, sync
 from pipeline.errors import PipelineError
-from pipeline.samples import NO_DATA, SAMPLE_MAX
 from tiling.chunks import inner_chunk
 from tiling.grid import BlockIndex, Grid, Window
 
 ARRAY = "probability"
+# What zarr raises where a shard or its index does not read back.
+UNREADABLE = (ValueError, RuntimeError, OSError)
 
 
 class DamagedBlock(PipelineError):  # noqa: N818 - the state of a block, which has a cure
@@ -124,13 +126,30 @@ def layout(path: Path) -> tuple[Grid, Affine, str]:
     return Grid.of(array.shape, array.shards), affine, crs
 
 
-def fits(path: Path, grid: Grid) -> bool:
-    """Whether a whole store of this shape and these blocks is there."""
-    try:
-        found, _, _ = layout(path)
-    except (OSError, KeyError, ValueError, PipelineError):
-        return False
-    return (found.shape, found.block_shape) == (grid.shape, grid.block_shape)
+def ensure(path: Path, grid: Grid, affine: Affine, crs: str) -> None:
+    """See to it that a store of ``grid`` is there; of one that is, all but its blocks is made anew.
+
+    A bit that flips in what describes the blocks would change them all, and no checksum of theirs would tell.
+    """
+    empty = path.with_name(f".{path.name}.partial")
+    remove(empty)
+    create(empty, grid, affine, crs)
+    if path.exists():
+        _describe(path, empty)
+        remove(empty)
+    else:
+        empty.rename(path)
+        sync(path.parent)
+    refresh()
+
+
+def _describe(path: Path, empty: Path) -> None:
+    """Put what an empty store consists of into another one of the same grid, where it is not there already."""
+    for fresh in (each for each in empty.rglob("*") if each.is_file()):
+        kept = path / fresh.relative_to(empty)
+        if not kept.is_file() or kept.read_bytes() != fresh.read_bytes():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            fresh.replace(kept)
 
 
 def shard_path(path: Path, block: BlockIndex) -> Path:
@@ -151,9 +170,11 @@ def write_block(path: Path, grid: Grid, block: BlockIndex, samples: NDArray[np.u
     if samples.shape != window.shape:
         raise ValueError(f"block {block} holds {window.shape} samples, not {samples.shape}")
     shard = shard_path(path, block)
-    # A block at the edge is smaller than its shard: zarr would fill it up from the old one, which may be a damaged one.
-    forget(path, block)
-    _array(path)[window.slices] = samples
+    try:
+        _array(path)[window.slices] = samples
+    except UNREADABLE:  # a block at the edge is smaller than its shard: zarr fills it up from one that is there already
+        forget(path, block)
+        _array(path)[window.slices] = samples
     if shard.exists():
         sync(shard)
         sync(shard.parent)
@@ -179,7 +200,7 @@ def _read_part(path: Path, block: BlockIndex, part: Window) -> NDArray[np.uint8]
         raise DamagedBlock(block, "its shard is empty")  # zarr takes it for one that is not there: all no data
     try:
         samples = _array(path)[part.slices]
-    except (ValueError, RuntimeError, OSError) as error:
+    except UNREADABLE as error:
         raise DamagedBlock(block, str(error)) from error
     return np.asarray(samples, dtype=np.uint8)
 
@@ -210,9 +231,3 @@ def adopt(path: Path, source: Path, blocks: Iterable[BlockIndex]) -> None:
 def refresh() -> None:
     """Forget the stores that are open; another run may have made new ones at the same paths."""
     _array.cache_clear()
-
-
-def remove(path: Path) -> None:
-    """Remove a whole store."""
-    refresh()
-    shutil.rmtree(path, ignore_errors=True)

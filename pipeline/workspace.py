@@ -1,7 +1,6 @@
 """The output folder of a run: who holds it, what it was begun with, what is done."""
 
-import json
-import shutil
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import fingerprint, lease
-from pipeline.durable import replace, sync
+from pipeline.durable import read_json, remove, supplant, sweep, write_json
 from pipeline.errors import OutputError
 from pipeline.journal import SAMPLES, Journal, Seal
 from pipeline.log import now
@@ -22,8 +21,12 @@ GEOPACKAGE = "footprints.gpkg"
 PUBLISHED = "published.json"
 # What of the work folder is kept: the samples' journal, and what else footprints are made of but the samples.
 KEPT = {JOURNAL, "thumbnails", "origin"}
+# Stores of probabilities on their way: one of more scenes than before, and one whose place another takes.
+GROWN, ASIDE = "grown.zarr", "aside.zarr"
 # What runs make there that a journal vouches for; workers keep things of their own beside it.
-VOUCHED = (JOURNAL, STORE, "grown.zarr", "outlines", "origin", "thumbnails", "footprints", "welded.arrow")
+VOUCHED = (JOURNAL, STORE, GROWN, ASIDE, "outlines", "origin", "thumbnails", "footprints", "welded.arrow")
+# Names that files of a run have in the output folder, whatever a run.json says that came from elsewhere.
+OURS = re.compile(r"footprints\.\w+|probability\.tif|preview\.png|report\.html|masks/[^/]+\.tif")
 # Files whose checksums are under way at a time: the driver's memory must not grow with the region.
 VERIFIED_AT_ONCE = 1000
 
@@ -47,8 +50,10 @@ class Workspace:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What run.json says; empty where there is none."""
-        return read_json(self.output / "run.json") or {}
+        """What run.json says; empty where there is none, or one that no run of ours wrote."""
+        content = read_json(self.output / "run.json") or {}
+        scenes = content.get("fingerprint", {}).get("scenes") if isinstance(content.get("fingerprint"), dict) else None
+        return content if isinstance(scenes, list) and isinstance(content.get("files"), dict) else {}
 
     def finished(self, print_: Mapping[str, Any]) -> bool:
         """Whether a run of this fingerprint has finished, and its files are as it left them.
@@ -56,8 +61,10 @@ class Workspace:
         Raises:
             OutputError: the folder holds samples of another configuration.
         """
-        report = self.report if self.report.get("status") == "done" else None
-        before = {state: each["fingerprint"] for state, each in (("begun", self.head()), ("finished", report)) if each}
+        report, head = self.report if self.report.get("status") == "done" else None, self.head()
+        if head is None and report is None:
+            self._refuse_foreign()
+        before = {state: each["fingerprint"] for state, each in (("begun", head), ("finished", report)) if each}
         for state, earlier in before.items():
             self._refuse(earlier, print_, state)
         if report is None or any(earlier != print_ for earlier in before.values()):
@@ -90,11 +97,22 @@ class Workspace:
                 "undo the change, choose another output, or start anew with --overwrite"
             )
 
+    def _refuse_foreign(self) -> None:
+        """Refuse to replace what has the name of an output, but was put here by no run."""
+        if self.report or (self.work / PUBLISHED).exists():
+            return
+        names = [path.name for path in sorted(self.output.glob("*"))]  # none where there is no folder yet
+        if there := [name for name in names if name in (STORE, "run.json") or OURS.fullmatch(name)]:
+            raise OutputError(
+                f"{self.output}: holds {', '.join(there)}, which no run made that is known here, and a run would "
+                "replace; choose another output, or start anew with --overwrite"
+            )
+
     @property
     def published(self) -> set[str]:
         """Names of the files that runs have put here, or may have before they were killed."""
         begun = read_json(self.work / PUBLISHED) or {}
-        return {*self.report.get("files", ()), *begun.get("files", ())}
+        return {name for name in (*self.report.get("files", ()), *begun.get("files", ())) if OURS.fullmatch(name)}
 
     def announce(self, names: Iterable[str]) -> None:
         """Note, before any of them appears, the names of the files that are about to be published."""
@@ -103,23 +121,28 @@ class Workspace:
     def withdraw(self, names: Iterable[str]) -> None:
         """Remove what was published before and is not among ``names``."""
         for path in [self.output / name for name in self.published - set(names)]:
-            remove(path)
+            path.unlink(missing_ok=True)
             if path.parent != self.output and path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
     def publish_store(self, finished: Path) -> None:
         """Move the store of probabilities to its final place."""
-        final = self.output / STORE
-        if final.exists():
-            shutil.rmtree(final)
-        finished.rename(final)
-        sync(self.output)
+        supplant(self.output / STORE, finished, self.work / ASIDE)
 
     def unpublish(self, unfinished: Path) -> None:
         """Take a published store back into work."""
         final = self.output / STORE
         if final.exists() and not unfinished.exists():
             final.rename(unfinished)
+
+    def grow(self, unfinished: Path, grown: Path) -> None:
+        """Put a store of more scenes in the place of the one that is there."""
+        supplant(unfinished, grown, self.work / ASIDE)
+
+    def recover(self, unfinished: Path) -> None:
+        """Take back the store that a run had put aside when it was killed, before another one took its place."""
+        if (self.work / ASIDE).exists() and not unfinished.exists():
+            (self.work / ASIDE).rename(unfinished)
 
     def tidy(self) -> None:
         """Remove what only an unfinished run needs; the rest serves when scenes or other footprints are wanted."""
@@ -134,9 +157,10 @@ class Workspace:
         """
         remove(self.journal_path)
         self.withdraw(())
-        for path in (self.output / "run.json", self.output / "run.log", self.work / PUBLISHED):
-            remove(path)
+        remove(self.output / "run.json")
+        remove(self.output / "run.log")
         self.forget()
+        remove(self.work / PUBLISHED)  # last: until then what is left counts as a run's
 
     def forget(self) -> None:
         """Remove what no journal vouches for: samples, outlines and thumbnails of who knows which blocks."""
@@ -149,17 +173,8 @@ class Workspace:
 
     def sweep(self) -> None:
         """Remove what a killed run left half-written beside its files."""
-        for folder in (self.output, self.output / "masks", self.work):
-            for path in folder.glob(".*.partial*"):
-                remove(path)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        for folder in (self.output, self.output / "masks", self.work, self.work / "origin"):
+            sweep(folder)
 
 
 @contextmanager
@@ -180,28 +195,16 @@ def hold(output: Path) -> Iterator[Workspace]:
         yield space
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None when the file is missing or torn."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object for people and programs, whole or not at all."""
-    with replace(path) as scratch:
-        scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def verify(journal: Journal, stage: str, path_of: Callable[[BlockIndex], Path]) -> list[BlockIndex]:
+def verify(
+    journal: Journal, stage: str, path_of: Callable[[BlockIndex], Path], seal_name: str = "seal"
+) -> list[BlockIndex]:
     """Forget blocks whose file is not what was journalled (bit rot, a lost write); gives those blocks."""
     blocks = list(journal.blocks(stage))
     bad: list[BlockIndex] = []
     with ThreadPoolExecutor() as pool:
         for batch in (blocks[start : start + VERIFIED_AT_ONCE] for start in range(0, len(blocks), VERIFIED_AT_ONCE)):
             seals = pool.map(lambda block: Seal.of(path_of(block)), batch)
-            bad += [block for block, seal in zip(batch, seals, strict=True) if not journal.sealed(stage, block, seal)]
+            pairs = zip(batch, seals, strict=True)
+            bad += [block for block, seal in pairs if not journal.sealed(stage, block, seal, seal_name)]
     journal.forget(stage, bad)
     return bad

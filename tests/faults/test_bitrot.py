@@ -48,6 +48,40 @@ def test_damage_is_repaired(
         assert runs.report(output)["resumed_blocks"] == small.TINY_BLOCKS - lost
 
 
+@pytest.fixture(scope="module")
+def overlapping(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path, zygote: runs.Zygote) -> Path:
+    """A region whose scenes fill each other's gaps, done; which scene a pixel comes from is kept for a change."""
+    folder = tmp_path_factory.mktemp("overlapping")
+    for number, name in enumerate("ab"):
+        image = small.blots((200, 300), number)
+        image[number::2, :, :] = 0
+        small.write_scene(folder / f"scenes/{name}.tif", image, nodata=0)
+    region = small.tiny_config(folder, tiny_weights)
+    assert zygote.run(region).code == 0
+    return region
+
+
+@pytest.mark.parametrize("how", ["flipped", "missing", "half"])
+def test_where_pixels_come_from_is_found_out_again(
+    how: str, tmp_path: Path, overlapping: Path, zygote: runs.Zygote
+) -> None:
+    """A block whose file of it is damaged is computed anew when other footprints are wanted of it."""
+    wanted = "--set=footprints.threshold=0.4"
+    sound, damaged = (runs.copy(overlapping.parent, tmp_path / name) for name in ("sound", "damaged"))
+    kept = tmp_path / "damaged/out/.work/origin/0-1.tif"
+    if how == "flipped":
+        flip(kept, 0.5)
+    elif how == "missing":
+        kept.unlink()
+    else:
+        kept.write_bytes(kept.read_bytes()[:100])
+    for region, lost in ((sound, 0), (damaged, 1)):
+        done, output = zygote.run(region, wanted), region.parent / "out"
+        assert done.code == 0, done.text
+        assert runs.report(output)["resumed_blocks"] == len(runs.journalled(output)) - lost
+    assert runs.digest(sound.parent / "out") == runs.digest(damaged.parent / "out")
+
+
 def test_damage_of_a_finished_output_is_repaired(
     tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote, undisturbed: runs.Outcome
 ) -> None:

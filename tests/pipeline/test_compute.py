@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from pipeline import store
 from pipeline.compute import Computation, Ledger
 from pipeline.errors import BlocksFailed
 from pipeline.footprints import outline
@@ -81,7 +82,7 @@ class Hands:
 
 
 def computation(hands: Hands, journal: Journal, folder: Path, stop: bool = False) -> Computation:
-    progress = Progress(Log(folder / "run.log"), Console(quiet=True), True)
+    progress = Progress(Log(folder / "run.log"), Console(quiet=True))
     return Computation(hands.plan, journal, hands, progress, stop)  # type: ignore[arg-type]
 
 
@@ -123,11 +124,17 @@ def test_interrupted_anywhere_every_block_is_computed_once(
 def test_failed_blocks_do_not_hold_up_the_rest_and_are_mended_later(
     bad: frozenset[BlockIndex], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder, plan = tmp_path_factory.mktemp("work"), SimpleNamespace(active=np.ones((3, 3), bool))
+    folder = tmp_path_factory.mktemp("work")
+    plan = SimpleNamespace(active=np.ones((3, 3), bool), probabilities=folder / "probability.zarr")
     journal = Journal.create(folder / "journal", {})
     first = Hands(plan, data, bad)
+    shards = [store.shard_path(plan.probabilities, BlockIndex(row, col)) for row in range(3) for col in range(3)]
+    for shard in shards:
+        shard.parent.mkdir(parents=True, exist_ok=True)
+        shard.touch()
     ledger = compute(first, journal, folder)
     assert set(ledger.failed) == bad
+    assert sum(not shard.exists() for shard in shards) == len(bad), "what was given up is no data, whatever was there"
     assert len(first.samples) == 9 - len(bad)
     spoilt = {BlockIndex(b.row - down, b.col - right) for b in bad for down in (0, 1) for right in (0, 1)}
     assert set(journal.blocks(OUTLINE)).isdisjoint(spoilt)
@@ -143,7 +150,8 @@ def test_failed_blocks_do_not_hold_up_the_rest_and_are_mended_later(
 def test_damaged_samples_are_computed_again_but_not_for_ever(
     block: BlockIndex, times: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder, plan = tmp_path_factory.mktemp("work"), SimpleNamespace(active=np.ones((3, 3), bool))
+    folder = tmp_path_factory.mktemp("work")
+    plan = SimpleNamespace(active=np.ones((3, 3), bool), probabilities=folder / "probability.zarr")
     journal = Journal.create(folder / "journal", {})
     hands = Hands(plan, data, rotten={block: times})
     ledger = compute(hands, journal, folder)
@@ -154,7 +162,7 @@ def test_damaged_samples_are_computed_again_but_not_for_ever(
 
 
 def test_on_error_stop_ends_at_the_first(tmp_path: Path) -> None:
-    plan = SimpleNamespace(active=np.ones((1, 3), bool))
+    plan = SimpleNamespace(active=np.ones((1, 3), bool), probabilities=tmp_path / "probability.zarr")
     journal = Journal.create(tmp_path / "journal", {})
 
     class First:

@@ -75,6 +75,20 @@ def test_a_moved_corner_is_the_reason_for_the_rest() -> None:
     assert fingerprint.added(of([1]), moved) is None
 
 
+@pytest.mark.parametrize(
+    ("origin", "same"),
+    [
+        ([1 + 2e-10, 0, 5 - 1e-9, 0, -1, 9 + 1e-9], True),
+        ([1, 0, 5.02, 0, -1, 9], False),
+        ([1, 0, 5, 0, -1.001, 9], False),
+    ],
+)
+def test_a_corner_that_another_first_scene_rounds_otherwise_is_the_same(origin: list[float], same: bool) -> None:
+    after = of([0, 1], origin=origin)
+    assert (fingerprint.added(of([1]), after) is not None) == same
+    assert (fingerprint.difference(of([0, 1]), after) == []) == same
+
+
 def test_many_differences_do_not_drown_the_first() -> None:
     said = fingerprint.difference(of([]), of(list(range(31))))
     assert len(said) == fingerprint.SENTENCES + 1

@@ -152,9 +152,43 @@ def test_what_killed_writers_leave_is_swept(stored: tuple[Path, Grid, NDArray[np
     assert np.array_equal(store.read(path, everything(grid), grid), samples)
 
 
-def test_a_store_is_removed_and_made_anew(stored: tuple[Path, Grid, NDArray[np.uint8]]) -> None:
-    path, _, _ = stored
-    store.remove(path)
-    assert not path.exists()
-    grid = made(path, (40, 50), (32, 32))
+def test_a_store_that_is_not_there_is_made(tmp_path: Path) -> None:
+    grid, path = Grid.of((40, 50), (32, 32), 32), tmp_path / "new.zarr"
+    store.ensure(path, grid, AFFINE, WKT)
     assert (store.read(path, everything(grid), grid) == store.NO_DATA).all()
+    assert [each.name for each in tmp_path.iterdir()] == ["new.zarr"]
+
+
+def test_what_describes_the_blocks_is_mended_and_the_blocks_stay(
+    stored: tuple[Path, Grid, NDArray[np.uint8]],
+) -> None:
+    """A flipped bit in a fill value makes buildings of all that has no data."""
+    path, grid, samples = stored
+    store.forget(path, BlockIndex(0, 1))
+    before = {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    shards = {store.shard_path(path, block) for block in grid}
+    for each in before.keys() - shards:
+        for damage in (b"", b"{}", before[each].replace(b"255", b"251"), None):
+            each.unlink()
+            if damage is not None:
+                each.write_bytes(damage)
+            store.ensure(path, grid, AFFINE, WKT)
+            assert {each: each.read_bytes() for each in path.rglob("*") if each.is_file()} == before
+    expected = samples.copy()
+    expected[grid.window(BlockIndex(0, 1)).slices] = store.NO_DATA
+    assert np.array_equal(store.read(path, everything(grid), grid), expected)
+
+
+def test_a_block_that_is_written_again_is_there_all_the_time(
+    stored: tuple[Path, Grid, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads it meanwhile would take a missing shard for no data."""
+    path, grid, samples = stored
+
+    def vanish(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(store, "forget", vanish)
+    for block in grid:
+        store.write_block(path, grid, block, samples[grid.window(block).slices])
+    assert np.array_equal(store.read(path, everything(grid), grid), samples)

@@ -1,5 +1,6 @@
 """The output folder: held by one run, tidied without touching what is another's, checked against what was recorded."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import workspace
+from pipeline import durable, workspace
 from pipeline.errors import OutputError
 from pipeline.journal import SAMPLES, Journal, Seal
 from pipeline.workspace import Workspace
@@ -43,7 +44,7 @@ def finish(space: Workspace, print_: dict[str, Any], *made: str) -> None:
     write(space.output, *made, "probability.zarr/zarr.json")
     seals = {name: Seal.of(space.output / name) for name in made}
     files = {name: {"size": seal.size, "crc": seal.crc} for name, seal in seals.items() if seal}
-    workspace.write_json(space.output / "run.json", {"status": "done", "fingerprint": print_, "files": files})
+    durable.write_json(space.output / "run.json", {"status": "done", "fingerprint": print_, "files": files})
 
 
 def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None:
@@ -96,6 +97,44 @@ def test_clearing_leaves_the_files_of_others(space: Workspace) -> None:
     assert names(space.output) == {"notes.txt", "masks/mine.tif"}
 
 
+@pytest.mark.parametrize("name", ["footprints.gpkg", "probability.zarr/zarr.json", "run.json", "preview.png"])
+def test_what_has_the_name_of_an_output_and_is_of_no_run_is_not_replaced(name: str, space: Workspace) -> None:
+    write(space.output, name, "notes.txt")
+    with pytest.raises(OutputError, match=rf"holds {name.split('/', maxsplit=1)[0]}, which no run made .*--overwrite"):
+        space.finished(PRINT)
+    space.begin(PRINT, {}).close()
+    assert not space.finished(PRINT), "a run begins where somebody cleared the way"
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"status": "done"},
+        {"status": "done", "fingerprint": 1, "files": {}},
+        {"status": "done", "fingerprint": {"scenes": None}, "files": {}},
+        {"status": "done", "fingerprint": {"scenes": []}, "files": 3},
+    ],
+)
+def test_a_report_that_is_not_ours_says_nothing(report: dict[str, Any], space: Workspace) -> None:
+    durable.write_json(space.output / "run.json", report)
+    assert space.report == {}
+    assert space.published == set()
+    with pytest.raises(OutputError, match=r"holds run.json, which no run made"):
+        space.finished(PRINT)
+
+
+def test_a_report_that_names_what_no_run_writes_cannot_have_it_removed(space: Workspace, tmp_path: Path) -> None:
+    write(tmp_path, "precious/a", "b.tif")
+    finish(space, PRINT, "footprints.gpkg", "notes.txt", "mine/c.tif", "masks/a.tif")
+    names_ = [str(tmp_path / "precious"), "../b.tif", "..", ".work", "notes.txt", "mine/c.tif", "masks/../notes.txt"]
+    report = space.report
+    report["files"] |= {name: {"size": 1, "crc": 1} for name in names_}
+    durable.write_json(space.output / "run.json", report)
+    durable.write_json(space.work / "published.json", {"files": names_})
+    space.clear()
+    assert names(tmp_path) == {"precious/a", "b.tif", "out/notes.txt", "out/mine/c.tif"}
+
+
 def test_tidying_keeps_what_serves_when_scenes_are_added(space: Workspace) -> None:
     write(
         space.work, "journal.jsonl", "thumbnails/0-0.jpg", "outlines/0-0.arrow", "footprints/0-0.arrow", "welded.arrow"
@@ -116,6 +155,32 @@ def test_a_store_is_published_over_an_old_one_and_taken_back(space: Workspace) -
     write(space.output, "probability.zarr/old")
     space.unpublish(unfinished)
     assert names(unfinished) == {"new"}, "what is unfinished is newer"
+
+
+@pytest.mark.parametrize("cut", range(4))
+def test_a_store_that_takes_the_place_of_another_is_whole_wherever_a_crash_cuts_in(
+    cut: int, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the renamings and removals that it takes only the first few are done."""
+    unfinished, grown = space.work / "probability.zarr", space.work / "grown.zarr"
+    write(unfinished, "old/a", "old/b")
+    write(grown, "new/a", "new/b")
+    left = iter(range(cut))
+
+    def dying(act: Any) -> Any:
+        def call(*arguments: Any) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            act(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", dying(Path.rename))
+        patch.setattr(durable, "remove", dying(durable.remove))
+        space.grow(unfinished, grown)
+    space.recover(unfinished)
+    assert names(unfinished) in ({"old/a", "old/b"}, {"new/a", "new/b"})
 
 
 @settings(max_examples=30, deadline=None)
@@ -167,15 +232,15 @@ def test_more_blocks_than_are_verified_at_once(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"a": 1'])
 def test_torn_json_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
-    assert workspace.read_json(tmp_path / "a.json") is None
-    assert workspace.read_json(tmp_path / "missing.json") is None
+    assert durable.read_json(tmp_path / "a.json") is None
+    assert durable.read_json(tmp_path / "missing.json") is None
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    workspace.write_json(path, {"a": "ü", "b": [1, None]})
-    assert workspace.read_json(path) == {"a": "ü", "b": [1, None]} == json.loads(path.read_text())
+    durable.write_json(path, {"a": "ü", "b": [1, None]})
+    assert durable.read_json(path) == {"a": "ü", "b": [1, None]} == json.loads(path.read_text())
     with pytest.raises(ValueError, match="JSON"):
-        workspace.write_json(path, {"a": float("nan")})
-    assert workspace.read_json(path) == {"a": "ü", "b": [1, None]}
+        durable.write_json(path, {"a": float("nan")})
+    assert durable.read_json(path) == {"a": "ü", "b": [1, None]}
     assert names(tmp_path) == {"a.json"}
