@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,13 @@ class Network:
     """Arguments that make this variant of the class; they decide stride and reach."""
     options: tuple[str, ...] = ("num_classes",)
     """Arguments left to the caller, positive integers: channel counts, which change neither stride nor reach."""
+    batch_norm: bool = False
+    """Whether it has batch norm; one without may be lent it for training (``models.folding``)."""
 
 
 _TERNAUS = ("num_classes", "filters")
 _RESNET = "resnet_unet:ResNetUNet"
+_normed = partial(Network, batch_norm=True)
 
 CATALOGUE = {
     network.name: network
@@ -46,12 +50,12 @@ CATALOGUE = {
         Network("ternausnet11-deconv4", "ternausnet:TernausNet11", 32, 160, 160, {"upsampling": "deconv4"}, _TERNAUS),
         Network("ternausnet16", "ternausnet:TernausNet16", 32, 192, 192, {"upsampling": "bilinear"}, _TERNAUS),
         Network("ternausnet16-deconv", "ternausnet:TernausNet16", 32, 192, 192, {"upsampling": "deconv4"}, _TERNAUS),
-        Network("albunet34", "ternausnet:AlbuNet34", 64, 640, 640, {"upsampling": "bilinear"}, _TERNAUS),
-        Network("albunet34-deconv", "ternausnet:AlbuNet34", 64, 640, 640, {"upsampling": "deconv4"}, _TERNAUS),
-        Network("unet", "unet:UNet", 16, 112, 112),
+        _normed("albunet34", "ternausnet:AlbuNet34", 64, 640, 640, {"upsampling": "bilinear"}, _TERNAUS),
+        _normed("albunet34-deconv", "ternausnet:AlbuNet34", 64, 640, 640, {"upsampling": "deconv4"}, _TERNAUS),
+        _normed("unet", "unet:UNet", 16, 112, 112),
         Network("unet-vgg16", "unet:VGG16UNet", 16, 144, 144),
         *(
-            Network(f"unet-resnet{depth}{suffix}", _RESNET, 32, before, after, {"depth": depth, "decoder": decoder})
+            _normed(f"unet-resnet{depth}{suffix}", _RESNET, 32, before, after, {"depth": depth, "decoder": decoder})
             for depth, before, after in ((18, 288, 256), (34, 544, 512), (50, 288, 256))
             for decoder, suffix in (("upsampling", ""), ("transpose", "-transpose"))
         ),

@@ -37,8 +37,8 @@ class WeightsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
-    """One entry of a safetensors header."""
+class Entry:
+    """What a safetensors header says of one tensor."""
 
     dtype: str
     """A key of DTYPE_BYTES."""
@@ -54,7 +54,7 @@ class Tensor:
 class Header:
     """A checked safetensors header: the tensors fill the file exactly."""
 
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Entry]
     """By name."""
     metadata: Mapping[str, str]
     """Free text by key."""
@@ -103,11 +103,13 @@ def read_header(file: BufferedReader, path: Path) -> Header:
         )
     if 8 + length > size:
         refuse(path, f"it is truncated: its header ends at byte {8 + length:,} of {size:,}; copy it again")
-    entries = parse_object(file.read(length), path)
+    entries = parse_object(file.read(length), path, "its header")
+    if len(entries) > MAX_TENSORS:
+        refuse(path, f"it lists {len(entries):,} tensors; no network of the catalogue has more than {MAX_TENSORS:,}")
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         refuse(path, "its __metadata__ does not map text to text")
-    tensors = {name: _tensor(name, entry, path) for name, entry in entries.items()}
+    tensors = {name: _entry(name, entry, path) for name, entry in entries.items()}
     _check_layout(tensors, size - 8 - length, path)
     return Header(tensors, metadata)
 
@@ -117,16 +119,14 @@ def refuse(path: Path, what: str) -> NoReturn:
     raise WeightsError(f"{path}: {what}")
 
 
-def parse_object(raw: bytes, path: Path) -> dict[str, Any]:
-    """The JSON object in ``raw``; raises WeightsError, for duplicate names too."""
+def parse_object(raw: bytes, path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in ``raw``, which is ``what`` of the file ``path``; raises WeightsError, for a name twice too."""
     try:
         parsed = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: its header is damaged ({error}); copy the file again") from error
+        raise WeightsError(f"{path}: {what} is damaged ({error}); copy the file again") from error
     if not isinstance(parsed, dict):
-        refuse(path, "its header is not a JSON object")
-    if len(parsed) > MAX_TENSORS:
-        refuse(path, f"it lists {len(parsed):,} tensors; no network of the catalogue has more than {MAX_TENSORS:,}")
+        refuse(path, f"{what} is not a JSON object")
     return parsed
 
 
@@ -143,7 +143,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-def _tensor(name: str, entry: object, path: Path) -> Tensor:
+def _entry(name: str, entry: object, path: Path) -> Entry:
     """One header entry, whose bytes must be as many as its dtype and shape need; raises WeightsError."""
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)], **rest} if not rest:
@@ -156,10 +156,10 @@ def _tensor(name: str, entry: object, path: Path) -> Tensor:
         refuse(path, f"{name[:80]} has the impossible shape {str(shape)[:80]}")
     if end - begin != DTYPE_BYTES[dtype] * math.prod(shape):
         refuse(path, f"{name[:80]} lies about its length: {dtype} of shape {shape} are not {end - begin:,} bytes"[:300])
-    return Tensor(dtype, tuple(shape), begin, end)
+    return Entry(dtype, tuple(shape), begin, end)
 
 
-def _check_layout(tensors: Mapping[str, Tensor], available: int, path: Path) -> None:
+def _check_layout(tensors: Mapping[str, Entry], available: int, path: Path) -> None:
     """Tensors must follow each other without gap or overlap and fill the file; raises WeightsError."""
     position = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].begin):

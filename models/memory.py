@@ -1,4 +1,4 @@
-"""Memory of a process: what is given back, what a network takes on a device."""
+"""Memory that a process frees: what it keeps of it for its next tile, and how that is given back."""
 
 import ctypes
 import sys

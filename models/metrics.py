@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.samples import SAMPLE_MAX
+
 IGNORE = 255
 """The label of pixels that carry none: VOC's void, no data."""
-LEVELS = 255
-"""Samples are probabilities in steps of 1 / 254: 0..254."""
+LEVELS = SAMPLE_MAX + 1
+"""How many samples differ: 0..254."""
 
 Mask = NDArray[np.bool_]
 """(h, w) bool: where buildings are."""
@@ -128,7 +130,7 @@ class Histogram:
 
     def _bins(self, bins: int) -> list[tuple[float, float, int]]:
         """(predicted, observed, pixels) of the bins that are not empty."""
-        probability = np.arange(LEVELS) / (LEVELS - 1)
+        probability = np.arange(LEVELS) / SAMPLE_MAX
         bin_of = np.minimum((probability * bins).astype(int), bins - 1)
         total = self.background + self.building
         pixels, predicted, observed = (

@@ -9,24 +9,43 @@ patch depends on (``models.reach``). That is exact, as tiling is, and takes no l
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, isqrt, prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
 from models.arena import Life, offsets
 from models.memory import trim
-from models.reach import POINTWISE, Graph, looks_at, scale
+from models.reach import POINTWISE, Graph, Span, looks_at, scale
 
-Span = tuple[int, int]  # first pixel and one past the last
-Patch = tuple[Span, Span]  # rows, cols
-Read = Callable[[Patch], Tensor]  # where -> (1, 3, h, w) of the input
-Write = Callable[[Patch, Tensor], None]  # where, (1, C, h, w) of the output
+Shape = tuple[int, int]
+"""(height, width), px."""
 
 RECOMPUTED = 0.01
 # ^ Full-resolution features are computed twice rather than held where that adds no more to the network's work: 0.4 %
 # for TernausNet11's first convolution, whose 64 channels would double the memory.
 GRAIN = 16
 # ^ px; patches start on even numbers at every resolution change, and rows of vectors are whole
+
+
+class Patch(NamedTuple):
+    """A rectangle of pixels."""
+
+    rows: Span
+    """Down."""
+    cols: Span
+    """Across."""
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The index of the patch in an array of (rows, cols)."""
+        return slice(*self.rows), slice(*self.cols)
+
+
+Read = Callable[[Patch], Tensor]
+"""Where -> (1, 3, h, w) of the input."""
+Write = Callable[[Patch, Tensor], None]
+"""Takes where, and (1, C, h, w) of the output there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +98,8 @@ class Patchwork:
         widest = max(self._bytes([stage.target], self.graph.nodes[0]) for stage in self.stages) / self.itemsize
         return int((2**31 - 1) / max(widest, 3))
 
-    def run(self, shape: Span, read: Read, write: Write) -> None:
-        """Map an input of ``shape`` (height, width) px, multiples of the stride, to an output written in patches."""
+    def run(self, shape: Shape, read: Read, write: Write) -> None:
+        """Map an input of ``shape``, its sides multiples of the stride, to an output written in patches."""
         pixels = shape[0] * shape[1]
         arena = self._take(ceil(self.held_bytes * pixels))
         places = {target: arena[int(offset * pixels) :] for target, offset in self.offsets.items()}
@@ -110,27 +129,27 @@ class Patchwork:
         sizes = self.graph.sizes
         return self.itemsize * sum(self.channels[node] * float(sizes[target] / sizes[node]) ** 2 for node in nodes)
 
-    def _patches(self, stage: _Stage, shape: Span) -> Iterator[Patch]:
+    def _patches(self, stage: _Stage, shape: Shape) -> Iterator[Patch]:
         """Patches of a stage, twice as wide as high where there is room: rows are contiguous, but margins cost."""
         area = max(1, int(self.patch_bytes / stage.bytes_per_pixel))
         width = _step(shape[1], isqrt(2 * area))
         height = _step(shape[0], area // width)
         rows, cols = (_spans(side, step) for side, step in zip(shape, (height, width), strict=True))
-        return ((down, across) for down in rows for across in cols)
+        return (Patch(down, across) for down in rows for across in cols)
 
 
 class _Run:
     """One input on its way through the network."""
 
-    def __init__(self, graph: Graph, shape: Span, read: Read, places: Mapping[fx.Node, Tensor]) -> None:
+    def __init__(self, graph: Graph, shape: Shape, read: Read, places: Mapping[fx.Node, Tensor]) -> None:
         self.graph = graph
         self.input_shape = shape
         self.read = read
         self.places = places
         self.held: dict[fx.Node, Tensor] = {}
 
-    def shape(self, node: fx.Node) -> Span:
-        """(height, width) of a node's features, px."""
+    def shape(self, node: fx.Node) -> Shape:
+        """The shape of a node's features."""
         height, width = (int(side / self.graph.sizes[node]) for side in self.input_shape)
         return height, width
 
@@ -140,7 +159,7 @@ class _Run:
             shape = (1, *self.shape(node), part.shape[1])
             memory = self.places[node][: prod(shape) * part.itemsize]
             self.held[node] = memory.view(part.dtype).view(shape).permute(0, 3, 1, 2)
-        _crop(self.held[node], patch).copy_(part)
+        self.held[node][:, :, *patch.slices] = part
 
     def compute(self, node: fx.Node, patch: Patch) -> Tensor:
         """(1, C, h, w): a node's features in ``patch``, from the features that it reads."""
@@ -152,18 +171,14 @@ class _Run:
             activated: Tensor = layer(self._window(sources[0], patch))
             return activated
         looks = [_looks(layer, span, size) for span, size in zip(patch, self.shape(sources[0]), strict=True)]
-        (rows, top), (cols, left) = looks
-        out = _apply(layer, self._window(sources[0], (rows, cols)))
-        return _crop(out, ((patch[0][0] - top, patch[0][1] - top), (patch[1][0] - left, patch[1][1] - left)))
+        (rows, down), (cols, across) = looks
+        out = _apply(layer, self._window(sources[0], Patch(rows, cols)))
+        return out[:, :, *Patch(down, across).slices]
 
     def _window(self, node: fx.Node, patch: Patch) -> Tensor:
         if node in self.held:
-            return _crop(self.held[node], patch)
+            return self.held[node][:, :, *patch.slices]
         return self.read(patch) if node.op == "placeholder" else self.compute(node, patch)
-
-
-def _crop(features: Tensor, patch: Patch) -> Tensor:
-    return features[:, :, slice(*patch[0]), slice(*patch[1])]
 
 
 def _apply(layer: nn.Module, features: Tensor) -> Tensor:
@@ -186,15 +201,16 @@ def _joined(node: fx.Node, parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, 1) if node.target is torch.cat else parts[0] + parts[1]
 
 
-def _looks(layer: nn.Module, span: Span, size: int) -> tuple[Span, int]:
-    """The input that a layer needs for ``span`` of its output, and where the output of that input begins.
+def _looks(layer: nn.Module, span: Span, size: int) -> tuple[Span, Span]:
+    """The input that a layer needs for ``span`` of its output, and where in the output of that input it lies.
 
     It is clipped to the ``size`` px of the input, where the layer's own padding is right, and begins on its stride.
     """
-    first, last = looks_at(layer, (span[0], span[1] - 1))
+    start, stop = looks_at(layer, span)
     ratio = scale(layer)
-    start = max(first, 0) // ratio.numerator * ratio.numerator
-    return (start, min(last + 1, size)), start * ratio.denominator // ratio.numerator
+    start = max(start, 0) // ratio.numerator * ratio.numerator
+    begin = start * ratio.denominator // ratio.numerator
+    return (start, min(stop, size)), (span[0] - begin, span[1] - begin)
 
 
 def _step(size: int, most: int) -> int:

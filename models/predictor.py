@@ -11,18 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.feeding import channels_last, normalised, probability, sampled
 from models.layers import check_sides
-from models.patchwork import Patch, Patchwork
+from models.patchwork import Patch, Patchwork, Shape
 from models.weights import Weights
 
 Image = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB, 0..255."""
+Samples = NDArray[np.uint8]
+"""(H, W) uint8 P(building) in steps of 1 / 254, 0..254."""
 Probabilities = NDArray[np.float32]
-Store = Callable[[Patch, Tensor], None]  # where, (h, w) fp32 probabilities
+"""(H, W) float32 P(building), 0..1."""
+Store = Callable[[Patch, Tensor], None]
+"""Takes where, and (h, w) fp32 P(building) there."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-SAMPLE_MAX = 254
-# ^ a sample is round(P · 254); 255 is kept for no data
 
 PATCH_BYTES = {"cpu": 32 << 20, "cuda": 2 << 30}
 # ^ Features of one patch. CPU: what a cache of 32 MiB holds, and what the allocator keeps from patch to patch; at
@@ -51,7 +54,7 @@ class Need:
 class DeviceMemoryError(MemoryError):
     """The device cannot hold a tile; ``shape`` is its (height, width), px."""
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__(f"the device cannot hold a tile of {shape[0]} × {shape[1]} px; use smaller ones")
         self.shape = shape
 
@@ -74,11 +77,11 @@ class Predictor:
         self.precision = precision
         self.dtype = PRECISIONS[precision]
         self.turns = {"none": 1, "d4": 8}[tta]
-        self.building = weights.classes.index("building") if "building" in weights.classes else None
+        self.building = weights.building
         self.mean, self.std = (torch.tensor(rgb, device=self.device) for rgb in (weights.mean, weights.std))
         if precision == "fp32":
             torch.backends.cudnn.allow_tf32 = False  # the default, which keeps 10 bits of the mantissa only
-        network = _channels_last(network.eval().to(self.device, self.dtype))
+        network = channels_last(network.eval().to(self.device, self.dtype))
         self.copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self.patchwork = Patchwork(network, PATCH_BYTES[self.device.type])
 
@@ -91,7 +94,7 @@ class Predictor:
         return Need(weights + WORKSPACE[self.device.type], self.patchwork.held_bytes + turned + result)
 
     def upload(self, rgb: Image) -> Tensor:
-        """(H, W, 3) uint8 RGB on the device, for ``samples``; a thread that reads ahead may call it meanwhile.
+        """An image on the device, for ``samples``; a thread that reads ahead may call it meanwhile.
 
         Raises:
             ValueError: it is no RGB image.
@@ -110,23 +113,20 @@ class Predictor:
 
     @torch.inference_mode()
     def probabilities(self, rgb: Image | Tensor) -> Probabilities:
-        """(H, W, 3) uint8 RGB, sides multiples of the stride -> (H, W) float32 P(building) in 0..1.
+        """P(building) in an image, or in what ``upload`` made of it; its sides are multiples of the stride.
 
         Raises:
             ValueError: a side is not a multiple of the network's stride.
             DeviceMemoryError: the device cannot hold it.
             NotFiniteError: the network overflowed.
         """
-        out: Probabilities = self._predict(rgb, torch.float32, lambda probability: probability)
+        out: Probabilities = self._predict(rgb, torch.float32, lambda found: found)
         return out
 
     @torch.inference_mode()
-    def samples(self, rgb: Image | Tensor) -> Image:
-        """(H, W, 3) uint8 RGB, sides multiples of the stride -> (H, W) uint8 samples, round(P · 254).
-
-        Raises as ``probabilities``.
-        """
-        out: Image = self._predict(rgb, torch.uint8, lambda probability: probability.mul_(SAMPLE_MAX).round_())
+    def samples(self, rgb: Image | Tensor) -> Samples:
+        """The same as samples, round(P · 254); raises as ``probabilities``."""
+        out: Samples = self._predict(rgb, torch.uint8, sampled)
         return out
 
     def _predict(self, rgb: Image | Tensor, dtype: torch.dtype, encode: Callable[[Tensor], Tensor]) -> NDArray[Any]:
@@ -135,15 +135,15 @@ class Predictor:
         with _memory_of(pixels):
             out = torch.empty(pixels.shape[:2], dtype=dtype, device=self.device)
             forward = self._forward if self.turns == 1 else self._mean_over_turns
-            forward(pixels, lambda patch, probability: _place(out, patch, encode(probability)))
+            forward(pixels, lambda patch, found: _place(out, patch, encode(found)))
             return out.cpu().numpy()
 
     def _forward(self, pixels: Tensor, store: Store) -> None:
         """Store P(building) of ``pixels``, (H, W, 3) uint8, patch by patch."""
 
         def read(patch: Patch) -> Tensor:
-            scaled = _crop(pixels, patch).float().div_(255).sub_(self.mean).div_(self.std)
-            return scaled.to(self.dtype).contiguous().permute(2, 0, 1)[None]
+            scaled = pixels[patch.slices].float().div_(255).permute(2, 0, 1)[None]
+            return normalised(scaled, self.mean, self.std).to(self.dtype)
 
         def write(patch: Patch, logits: Tensor) -> None:
             store(patch, self._probability(logits))
@@ -158,20 +158,13 @@ class Predictor:
             part = torch.empty(turned.shape[:2], device=self.device)
             self._forward(turned, partial(_place, part))
             total += undo(part)
-        store(((0, height), (0, width)), total.div_(self.turns))
+        store(Patch((0, height), (0, width)), total.div_(self.turns))
 
     def _probability(self, logits: Tensor) -> Tensor:
-        """(1, C, h, w) logits -> (h, w) fp32: the sigmoid of one class; of several the softmax's building.
-
-        Where no class is called so, everything but class 0, the background, counts as building.
-        """
-        logits = logits[0].float()
+        """(1, C, h, w) logits -> (h, w) fp32 P(building)."""
         if not logits.isfinite().all():
             raise NotFiniteError(f"the network gave values that are not finite in {self.precision}")
-        if len(logits) == 1:
-            return logits[0].sigmoid()
-        classes = logits.softmax(0)
-        return 1 - classes[0] if self.building is None else classes[self.building]
+        return probability(logits, self.building)[0]
 
 
 def _turns(pixels: Tensor) -> Iterator[tuple[Tensor, Callable[[Tensor], Tensor]]]:
@@ -187,25 +180,21 @@ def _flip_transposed(axes: tuple[int, ...], part: Tensor) -> Tensor:
 
 
 def _place(whole: Tensor, patch: Patch, part: Tensor) -> None:
-    _crop(whole, patch).copy_(part)
+    whole[patch.slices] = part
 
 
-def _crop(image: Tensor, patch: Patch) -> Tensor:
-    return image[slice(*patch[0]), slice(*patch[1])]
-
-
-def _channels_last(network: nn.Module) -> nn.Module:
-    """Convert the weights to the layout in which processors with vector units, and GPUs, convolve fastest."""
-    converted: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return converted
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory is short: torch has an exception for it, the CPU's allocator and CUDA's libraries sentences."""
+    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
 @contextmanager
 def _memory_of(pixels: Tensor) -> Iterator[None]:
-    """Raise DeviceMemoryError where memory is short: CUDA has an exception for it, the CPU's allocator a sentence."""
+    """Raise DeviceMemoryError where memory is short."""
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if is_out_of_memory(error):
             raise DeviceMemoryError((pixels.shape[0], pixels.shape[1])) from error
         raise

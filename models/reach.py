@@ -1,7 +1,7 @@
 """How far a network looks: its stride and the exact reach of its dependencies, derived from the network itself.
 
-The network is traced (torch.fx), and an interval of output pixels is followed back through every node to the interval
-of input pixels that it depends on. Networks here treat rows and columns alike, so one axis is enough.
+The network is traced (torch.fx), and a span of output pixels is followed back through every node to the span of input
+pixels that it depends on. Networks here treat rows and columns alike, so one axis is enough.
 """
 
 import math
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-Interval = tuple[int, int]
-# ^ first and last pixel, both inclusive
+Span = tuple[int, int]
+"""First pixel and one past the last, on one axis; outside the features, too."""
 
 POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Identity, nn.Dropout, nn.Dropout2d)
 _JOINS = (torch.cat, add)
@@ -48,14 +48,15 @@ def reach(network: nn.Module) -> Reach:
     Raises ValueError for a layer whose reach is unbounded or unknown.
     """
     graph = Graph(network)
-    pixels = [graph.dependency((pixel, pixel)) for pixel in range(graph.stride)]
-    first, last = graph.dependency((0, graph.stride - 1))
+    start, stop = graph.dependency((0, graph.stride))
+    pixels = [(pixel, pixel + 1) for pixel in range(graph.stride)]
+    seen = [graph.dependency(pixel) for pixel in pixels]
     return Reach(
         stride=graph.stride,
-        before=-first,
-        after=last - (graph.stride - 1),
-        worst_before=max(pixel - interval[0] for pixel, interval in enumerate(pixels)),
-        worst_after=max(interval[1] - pixel for pixel, interval in enumerate(pixels)),
+        before=-start,
+        after=stop - graph.stride,
+        worst_before=max(pixel[0] - needed[0] for pixel, needed in zip(pixels, seen, strict=True)),
+        worst_after=max(needed[1] - pixel[1] for pixel, needed in zip(pixels, seen, strict=True)),
     )
 
 
@@ -69,9 +70,9 @@ class Graph:
         self.sizes = self._sizes()
         self.stride = math.lcm(*(size.numerator for size in self.sizes.values()))
 
-    def dependency(self, block: Interval) -> Interval:
+    def dependency(self, block: Span) -> Span:
         """The input pixels that the output pixels ``block`` depend on."""
-        needed: dict[fx.Node, Interval] = {self.nodes[-1]: block}
+        needed: dict[fx.Node, Span] = {self.nodes[-1]: block}
         for node in reversed(self.nodes):
             if node.op == "placeholder":
                 return needed[node]
@@ -81,10 +82,10 @@ class Graph:
                     needed[source] = _hull(seen, needed.get(source, seen))
         raise ValueError("the network has no input")
 
-    def _seen(self, node: fx.Node, interval: Interval) -> Interval:
-        """The pixels of its inputs that ``interval`` of the output of ``node`` depends on."""
+    def _seen(self, node: fx.Node, span: Span) -> Span:
+        """The pixels of its inputs that ``span`` of the output of ``node`` depends on."""
         layer = self.layer(node)
-        return interval if layer is None else looks_at(layer, interval)
+        return span if layer is None else looks_at(layer, span)
 
     def layer(self, node: fx.Node) -> nn.Module | None:
         """The layer that ``node`` runs; None when it only joins or passes on; raises ValueError for other functions."""
@@ -109,7 +110,7 @@ class Graph:
         return sizes
 
 
-def _hull(a: Interval, b: Interval) -> Interval:
+def _hull(a: Span, b: Span) -> Span:
     return min(a[0], b[0]), max(a[1], b[1])
 
 
@@ -126,37 +127,37 @@ def scale(layer: nn.Module) -> Fraction:
             return Fraction(1)
 
 
-def looks_at(layer: nn.Module, interval: Interval) -> Interval:
-    """The pixels of a layer's input that ``interval`` of its output depends on; ValueError for an unknown layer."""
-    first, last = interval
+def looks_at(layer: nn.Module, span: Span) -> Span:
+    """The pixels of a layer's input that ``span`` of its output depends on; ValueError for an unknown layer."""
+    start, stop = span
     match layer:
         case nn.ConvTranspose2d():
-            step, padding, extent = _window(layer)
-            return -((extent - first - padding) // step), (last + padding) // step
+            step, padding, side = _window(layer)
+            return (start + padding - side) // step + 1, -(-(stop + padding) // step)
         case nn.Conv2d() | nn.MaxPool2d():
-            step, padding, extent = _window(layer)
-            return first * step - padding, last * step - padding + extent
+            step, padding, side = _window(layer)
+            return start * step - padding, (stop - 1) * step - padding + side
         case nn.Upsample(mode="nearest"):
-            return first // _factor(layer), last // _factor(layer)
+            return start // _factor(layer), -(-stop // _factor(layer))
         case nn.Upsample(mode="bilinear"):
-            return _bilinear(layer, interval)
+            return _bilinear(layer, span)
         case nn.Module() if isinstance(layer, POINTWISE):
-            return interval
+            return span
     raise ValueError(f"the reach of the layer {layer} is not known or not bounded")
 
 
 def _window(layer: Any) -> tuple[int, int, int]:
-    """(stride, padding, dilated kernel - 1) of a convolution or a pooling."""
-    return _side(layer.stride), _side(layer.padding), _side(layer.dilation) * (_side(layer.kernel_size) - 1)
+    """(stride, padding, side of the dilated kernel) of a convolution or a pooling, px."""
+    return _side(layer.stride), _side(layer.padding), _side(layer.dilation) * (_side(layer.kernel_size) - 1) + 1
 
 
-def _bilinear(layer: nn.Upsample, interval: Interval) -> Interval:
+def _bilinear(layer: nn.Upsample, span: Span) -> Span:
     """Output pixel o samples the input at (o + 1/2) / factor - 1/2, from the pixels on both sides of it."""
     factor = _factor(layer)
     if layer.align_corners:
         raise ValueError("bilinear upsampling with aligned corners depends on the input's size: its reach is unbounded")
-    first, last = (Fraction(2 * pixel + 1, 2 * factor) - Fraction(1, 2) for pixel in interval)
-    return math.floor(first), math.ceil(last)
+    first, last = (Fraction(2 * pixel + 1, 2 * factor) - Fraction(1, 2) for pixel in (span[0], span[1] - 1))
+    return math.floor(first), math.ceil(last) + 1
 
 
 def _factor(layer: nn.Upsample) -> int:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+from models.catalogue import CATALOGUE
+
 T = TypeVar("T")
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -55,8 +57,8 @@ def recognise(shapes: Shapes) -> tuple[str, dict[str, int]] | None:
     name = next((name for name, signs in _SIGNS if _shows(shapes, signs)), None)
     if name is None or len(final) != 4:
         return None
-    ternaus = name.startswith(("ternausnet", "albunet"))
-    return name, {"num_classes": final[0]} | ({"filters": final[1]} if ternaus else {})
+    found = {"num_classes": final[0], "filters": final[1]}
+    return name, {option: found[option] for option in CATALOGUE[name].options}
 
 
 def _shows(shapes: Shapes, signs: Mapping[str, int]) -> bool:

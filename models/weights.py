@@ -65,6 +65,12 @@ class Weights:
             raise WeightsError(problem)
 
     @property
+    def building(self) -> int | None:
+        """Which of several classes is called building; None: none is, and every class but the first counts as it."""
+        several = len(self.classes) > 1
+        return self.classes.index("building") if several and "building" in self.classes else None
+
+    @property
     def operating_threshold(self) -> float:
         """Probability from which a pixel is building: the calibrated one, else the paper's."""
         return PAPER_THRESHOLD if self.threshold is None else self.threshold
@@ -73,6 +79,13 @@ class Weights:
         """The text kept in the file's metadata; where the file lies and its digest are no part of it."""
         values = {name: value for name, value in asdict(self).items() if name not in ("path", "sha256")}
         return json.dumps(values, sort_keys=True, allow_nan=False)
+
+
+def class_names(count: int) -> tuple[str, ...]:
+    """Names of ``count`` output channels of which nothing else is known."""
+    if count <= 2:
+        return ("background", "building")[-count:]
+    return ("background", *(f"class {index}" for index in range(1, count)))
 
 
 def describe(path: str | Path) -> Weights:
@@ -109,14 +122,13 @@ def from_shapes(shapes: Mapping[str, tuple[int, ...]], path: Path, sha256: str) 
     network, options = guess
     if problem := _option_problem(network, options):
         refuse(path, problem)
-    count = options["num_classes"]
-    classes = ("building",) if count == 1 else ("background", *(f"class {index}" for index in range(1, count)))
+    classes = class_names(options["num_classes"])
     return _weights(path, network=network, options=options, classes=classes, path=path, sha256=sha256)
 
 
 def _from_metadata(text: str, path: Path, sha256: str) -> Weights:
     """Our metadata as Weights; unknown fields are refused."""
-    values = parse_object(text.encode(), path)
+    values = parse_object(text.encode(), path, f"the text {METADATA_KEY} of its metadata")
     unknown = set(values) - (set(Weights.__slots__) - {"path", "sha256"})
     if unknown or "network" not in values:
         refuse(path, f"its metadata have unknown or missing fields ({', '.join(sorted(unknown))[:80] or 'network'})")

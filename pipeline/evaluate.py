@@ -10,19 +10,19 @@ from typing import Any
 
 from rich.console import Console
 
+from models.samples import level
 from models.weights import Weights, WeightsError, describe
 from pipeline.durable import replace as replaced
+from pipeline.durable import write_json
 from pipeline.errors import InputError, PipelineError
 from pipeline.evaluation import present
 from pipeline.evaluation.objects import compare
 from pipeline.evaluation.present import Picture
 from pipeline.evaluation.scoring import Rules, Scores, judge
 from pipeline.evaluation.subjects import Run, Subject, of_run
-from pipeline.samples import level
 from pipeline.training import datasets
 from pipeline.training.scenes import LabelledScene
 from pipeline.training.settings import DataSet, Training
-from pipeline.workspace import write_json
 from pipeline.yamlmodel import load_model
 from tiling.grid import Window
 

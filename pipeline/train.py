@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-from models.weights import Weights, WeightsError, describe
-from pipeline import lease
+from models.weights import Weights, WeightsError, class_names, describe
+from pipeline import lease, signals
 from pipeline.errors import InputError, Interrupted, OutputError, PipelineError
+from pipeline.fingerprint import flat
 from pipeline.progress import terminal
 from pipeline.training import checkpoint, curves, datasets, loop
 from pipeline.training.crops import Source
@@ -188,23 +188,13 @@ def check_same(settings: Training, path: Path, processes: int) -> None:
         raise OutputError(f"{settings.output}: was begun with other settings: {listed}; --overwrite starts anew")
 
 
-def flat(values: Any, path: str = "") -> dict[str, Any]:
-    """Nested settings as ``{key.path: value}``."""
-    if isinstance(values, dict) and values:
-        return {key: value for name, inner in values.items() for key, value in flat(inner, f"{path}{name}.").items()}
-    return {path.removesuffix("."): values}
-
-
 def described(settings: Training, splits: Sequence[Split]) -> Weights:
     """What the weights' metadata say of network and data."""
-    count = settings.network.classes
-    classes = ("building",) if count == 1 else ("background", *(f"class {index}" for index in range(1, count)))
-    classes = ("background", "building") if count == 2 else classes
     files = [f"{scene.image.name} {scene.part}" for split in splits for scene in split.training]
     return Weights(
         settings.network.name,
         settings.network.options,
-        classes=classes,
+        classes=class_names(settings.network.classes),
         resolution=settings.resolution,
         training_data=settings.statement or ", ".join(settings.data),
         data_sha256=hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest(),
@@ -228,12 +218,8 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         asked.append(number)
         signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with signals.handled(dict.fromkeys(signals.ENDING, handle)):
         yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from pyproj import CRS
 from models import checkpoints
 from models.catalogue import CATALOGUE
 from models.predictor import Predictor
+from models.samples import level
 from models.weights import Weights
-from pipeline.evaluation.objects import Polygons
+from pipeline.device import device_of
 from pipeline.evaluation.subjects import Subject, metres_per_pixel, polygons_of
+from pipeline.footprints.arrays import Polygons
 from pipeline.footprints.marching import is_inside
-from pipeline.samples import level
 from pipeline.tasks import pad
-from pipeline.training.processes import Processes, device_of
 from pipeline.training.scenes import LabelledScene, opened, read_image, read_labels
 from tiling.grid import Axis, Grid, Window, round_up
 
@@ -29,7 +29,7 @@ def of_weights(weights: Weights, scenes: Sequence[LabelledScene], device: str, p
     Raises:
         InputError: ``device`` is not there.
     """
-    there = str(device_of(device, Processes()))
+    there = device_of("device", device)
     predictor = Predictor(checkpoints.load(weights.path), weights, there, precision)
     predictions = Predictions(predictor, weights)
     return [subject(scene, predictions, weights) for scene in scenes]
@@ -38,6 +38,7 @@ def of_weights(weights: Weights, scenes: Sequence[LabelledScene], device: str, p
 def subject(scene: LabelledScene, predictions: "Predictions", weights: Weights) -> Subject:
     """One scene's part, to be evaluated."""
     origin, least = (scene.part.rows.start, scene.part.cols.start), level(weights.operating_threshold)
+    whole = Window.of(scene.part.shape)
 
     def labels(window: Window) -> NDArray[np.uint8]:
         return read_labels(scene, window.moved(*origin))
@@ -46,15 +47,13 @@ def subject(scene: LabelledScene, predictions: "Predictions", weights: Weights) 
         return predictions.of(scene)[window.within(whole)]
 
     def predicted() -> Polygons:
-        return polygons_of(lambda window: is_inside(samples(window), least).astype(np.uint8), scene.part.shape)
+        return polygons_of(lambda window: is_inside(samples(window), least).astype(np.uint8), whole.shape)
 
     def true() -> Polygons:
-        return polygons_of(labels, scene.part.shape)
+        return polygons_of(labels, whole.shape)
 
     metres = _metres(scene, weights)
-    made = Subject(scene.image.stem, scene.source, scene.part.shape, samples, labels, predicted, true, metres)
-    whole = made.whole
-    return made
+    return Subject(scene.image.stem, scene.source, whole.shape, samples, labels, predicted, true, metres)
 
 
 def _metres(scene: LabelledScene, weights: Weights) -> tuple[float, float]:

@@ -6,8 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-Polygons = NDArray[np.object_]
-"""(n,) shapely polygons in a plane in metres; those of one set do not overlap."""
+from pipeline.footprints.arrays import Polygons
 
 IOU_MIN = 0.5
 """From which a prediction counts as the building (SpaceNet, COCO). Above it, matches cannot compete."""
@@ -55,7 +54,10 @@ class Objects:
 
 
 def compare(predicted: Polygons, truth: Polygons) -> Objects:
-    """Match the two sets and measure the pairs."""
+    """Match the two sets and measure the pairs.
+
+    Polygons lie in a plane in metres; those of one set do not overlap.
+    """
     pairs = match(predicted, truth)
     both = predicted[pairs[:, 0]], truth[pairs[:, 1]]
     distances = [polis(*pair) for pair in zip(*both, strict=True)]

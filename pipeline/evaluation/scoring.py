@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.metrics import IGNORE, Confusion, Mask, boundary
+from models.samples import NO_DATA
 from pipeline.evaluation.objects import Objects
-from pipeline.samples import NO_DATA
 from tiling.grid import Span, Window
 
 WINDOW = 2048

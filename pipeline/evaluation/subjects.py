@@ -16,14 +16,15 @@ from rasterio.features import shapes
 from rasterio.io import DatasetReader
 
 from models.metrics import IGNORE
+from models.samples import level
 from pipeline import store
+from pipeline.durable import read_json
 from pipeline.errors import InputError
-from pipeline.evaluation.objects import Polygons
 from pipeline.evaluation.scoring import Read, windows
+from pipeline.footprints.arrays import Polygons
 from pipeline.footprints.ground import Frame
-from pipeline.samples import SAMPLE_MAX
-from pipeline.training.scenes import burn, footprints_in_pixels, layer_of, opened, raster_window
-from pipeline.workspace import read_json
+from pipeline.scenes.gdal import raster_window
+from pipeline.training.scenes import burn, footprints_in_pixels, layer_of, opened
 from tiling.grid import Span, Window
 
 SPECK = 1.0
@@ -142,7 +143,7 @@ class Run:
     @property
     def level(self) -> int:
         """The sample from which the run called a pixel building."""
-        return round(float(self.content["threshold"]) * SAMPLE_MAX)
+        return level(float(self.content["threshold"]))
 
     @property
     def scenes(self) -> list[tuple[str, Window]]:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.durable import replace
-from pipeline.workspace import write_json
+from pipeline.durable import replace, write_json
 
 
 def write(output: Path, history: Sequence[dict[str, Any]]) -> None:

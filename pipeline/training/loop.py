@@ -1,6 +1,5 @@
 """The loop of a training: epochs of steps, each followed by a validation; checkpoints; the best weights."""
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from models import checkpoints
 from models.weights import Weights
+from pipeline import signals
 from pipeline.errors import Interrupted
 from pipeline.training import curves
 from pipeline.training.crops import Batches, Crops, Source
@@ -60,7 +60,7 @@ def run(session: Session, sources: Sequence[Source], held: Sequence[LabelledScen
         _epoch(session, batches, desk)
         session.check_finite()
         if board:
-            scores = validate(session.judged, scenes, session.dtype)
+            scores = validate(session.judged, about, scenes, session.dtype)
             board.add(_noted(session, scores))
             _keep_best(session, scores, desk, about)
             curves.write(desk.output, session.state.history)
@@ -87,9 +87,8 @@ def stream(session: Session, sources: Sequence[Source]) -> Iterator[Batch]:
 
 
 def _deaf(_: int) -> None:
-    """Ctrl-C and a batch system's SIGTERM reach all processes; only the training itself decides what follows."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Of the processes that read crops."""
+    signals.ignore()
 
 
 def _epoch(session: Session, batches: Iterator[Batch], desk: Desk) -> None:

@@ -1,7 +1,6 @@
 """One training on several devices, started by torchrun: who this process is, and the group it belongs to."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed
 
-from pipeline.errors import InputError
-from pipeline.words import counted
+from pipeline.device import device_of
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 """The environment variables by which torchrun tells a process who it is, with what they mean where it was not used."""
@@ -36,6 +34,14 @@ class Processes:
     def first(self) -> bool:
         """Whether this one speaks for all."""
         return self.index == 0
+
+    def device(self, wanted: str) -> torch.device:
+        """The device that ``wanted`` (auto, cpu, cuda or cuda:N) means for this process.
+
+        Raises:
+            InputError: it is no device, or is not there.
+        """
+        return torch.device(device_of("device", wanted, self.local))
 
     def wait(self) -> None:
         """Until all are here."""
@@ -67,7 +73,7 @@ def joined(device: str) -> Iterator[Processes]:
     """
     index, count, local = (int(os.environ.get(name, least)) for name, least in TORCHRUN.items())
     processes = Processes(index, count, local)
-    own = device_of(device, processes)
+    own = processes.device(device)
     if count == 1:
         yield processes
         return
@@ -78,22 +84,3 @@ def joined(device: str) -> Iterator[Processes]:
         yield processes
     finally:
         distributed.destroy_process_group()
-
-
-def device_of(wanted: str, processes: Processes) -> torch.device:
-    """The device that ``wanted`` (auto, cpu, cuda or cuda:N) means for this process.
-
-    Raises:
-        InputError: it is another word, or torch sees no such GPU.
-    """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", wanted):
-        raise InputError(f"device: {wanted!r} is not a device; use auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if wanted == "cpu" or (wanted == "auto" and not count):
-        return torch.device("cpu")
-    if not count:
-        raise InputError(f"device: {wanted}, but torch sees no GPU; use auto or cpu")
-    device = torch.device(wanted if ":" in wanted else f"cuda:{processes.local}")
-    if device.index >= count:
-        raise InputError(f"device: {device}, but torch sees {counted(count, 'GPU')}, numbered from 0")
-    return device

@@ -18,10 +18,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.io import DatasetReader
 from rasterio.transform import Affine
-from rasterio.windows import Window as RasterWindow
 
 from models.metrics import IGNORE
 from pipeline.errors import InputError
+from pipeline.scenes.gdal import raster_window
 from tiling.grid import Window
 
 Image = NDArray[np.uint8]
@@ -89,11 +89,6 @@ def read_labels(scene: LabelledScene, window: Window) -> Labels:
         labels = (labels > 0).astype(np.uint8) if scene.form == "mask" else labels
     valid = opened(scene.image).dataset_mask(window=raster_window(window))
     return np.where(valid, labels, np.uint8(IGNORE))
-
-
-def raster_window(window: Window) -> RasterWindow:
-    """The window in rasterio's words."""
-    return RasterWindow(window.cols.start, window.rows.start, len(window.cols), len(window.rows))
 
 
 def _burnt(scene: LabelledScene, window: Window) -> Labels:

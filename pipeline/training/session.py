@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models import catalogue, initialise, losses
 from models.checkpoints import read_tensors
+from models.feeding import channels_last, normalised
 from models.fitting import fitted
 from models.folding import fold, settle, with_batch_norm
 from models.freezing import freeze_encoder
@@ -22,9 +23,8 @@ from pipeline.errors import InputError, PipelineError
 from pipeline.training import checkpoint
 from pipeline.training.muon import Muon, groups_of
 from pipeline.training.pace import Pace
-from pipeline.training.processes import Processes, device_of
+from pipeline.training.processes import Processes
 from pipeline.training.settings import LossChoice, NetworkChoice, Recipe, Training
-from pipeline.training.validation import normalised
 
 OVERFLOWS_MAX = 100
 """Steps in a row that fp16 may leave out: its scale of 2¹⁶ has been halved to nothing long before."""
@@ -68,8 +68,7 @@ def build(choice: NetworkChoice) -> nn.Module:
         network = with_batch_norm(network)
     if choice.freeze_encoder != "no":
         freeze_encoder(network, choice.freeze_encoder)
-    last: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return last  # the layout in which CPUs and GPUs convolve fastest
+    return channels_last(network)
 
 
 def loss_of(choice: LossChoice) -> losses.Loss:
@@ -107,7 +106,7 @@ class Session:
             raise InputError("recipe.minutes is for a single process: several would end apart; use recipe.epochs")
         torch.manual_seed(settings.recipe.seed)
         self.settings, self.processes = settings, processes
-        self.device = device_of(settings.device, processes)
+        self.device = processes.device(settings.device)
         self.dtype = PRECISIONS[settings.recipe.precision]
         self.network = build(settings.network).to(self.device)
         self.average = copy.deepcopy(self.network) if settings.recipe.average else None

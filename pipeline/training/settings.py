@@ -1,4 +1,4 @@
-"""The schema of train.yaml: what is trained on which data, and how. Read by ``pipeline.config`` as region.yaml is."""
+"""The schema of train.yaml: what is trained on which data, and how. Read by ``pipeline.yamlmodel``."""
 
 from typing import Annotated, Literal
 
@@ -16,10 +16,6 @@ KINDS = {
     "rendered": (),
 }
 """Kinds of data sets, with the keys that each needs."""
-
-
-PLAIN = ("ternausnet", "unet-vgg16")
-"""How the names of networks without batch norm begin."""
 
 
 class Held(Section):
@@ -56,7 +52,7 @@ class DataSet(Section):
     suffix: str = ""
     """masks: what the masks' names carry behind those of their images, e.g. _mask."""
     validation: Held = Held()
-    """What is held out, beyond scenes 1-5 of each city (inria) and ImageSets/Segmentation/val.txt (voc)."""
+    """Held out beside scenes 1-5 of each city (inria) and ImageSets/Segmentation/val.txt (voc); default: nothing."""
     scenes: Annotated[int, Field(ge=1, le=10_000)] = 64
     """rendered: how many places are rendered."""
     style: str = "auto"
@@ -100,7 +96,7 @@ class NetworkChoice(Section):
             check_options(self.name, self.options)
         except ValueError as error:
             raise at("options", str(error)) from error
-        if self.batch_norm and not self.name.startswith(PLAIN):
+        if self.batch_norm and CATALOGUE[self.name].batch_norm:
             raise at("batch_norm", f"{self.name} has batch norm already; leave it out")
         return self
 
@@ -186,7 +182,7 @@ class Training(Section):
     output: FilePath = Field(examples=["../runs/inria"])
     """Folder of checkpoints, curves and weights; a run that finds its own checkpoint there resumes."""
     data: Annotated[dict[Name, DataSet], Field(min_length=1)]
-    """The data sets by name; scores go by it, but by city for kind inria."""
+    """Scores go by the name of a data set, but by city for kind inria."""
     network: NetworkChoice = NetworkChoice()
     loss: LossChoice = LossChoice()
     augment: Augment = Augment()

@@ -59,7 +59,7 @@ class Teller:
 
     def say(self, text: str) -> None:
         """A line."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def close(self) -> None:
         """End the bar."""

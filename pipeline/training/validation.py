@@ -9,8 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.metrics import IGNORE, LEVELS, Classes, Histogram, best_level
-from models.weights import IMAGENET_MEAN, IMAGENET_STD
+from models.catalogue import CATALOGUE
+from models.feeding import normalised, probability, sampled
+from models.metrics import IGNORE, Classes, Histogram, best_level
+from models.samples import SAMPLE_MAX
+from models.weights import Weights
 from pipeline.training.scenes import Image, LabelledScene, read_image, read_labels
 from tiling.grid import Span, Window, round_up
 
@@ -20,7 +23,7 @@ class Scores:
     """Counts of a validation."""
 
     histograms: dict[str, Histogram]
-    """By source: pixels of background and building (any class but the first) by their sample."""
+    """By source: pixels of other things and of buildings by their sample."""
     classes: dict[str, Classes]
     """By source: pixels by true and predicted class; empty for a network of one class."""
 
@@ -32,7 +35,7 @@ class Scores:
     @property
     def threshold(self) -> float:
         """The same as a probability: that of the lowest sample called building."""
-        return self.level / (LEVELS - 1)
+        return self.level / SAMPLE_MAX
 
     @property
     def ious(self) -> dict[str, float]:
@@ -63,12 +66,6 @@ class Scores:
         }
 
 
-def normalised(images: Tensor) -> Tensor:
-    """(N, 3, H, W) RGB 0..1 -> the same as networks take it: ImageNet's normalisation, channels last."""
-    mean, std = (torch.tensor(values, device=images.device) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return ((images - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)).contiguous(memory_format=torch.channels_last)
-
-
 def centred(scene: LabelledScene, side: int | None) -> LabelledScene:
     """The scene with only the centre of its part, at most ``side`` px a side; None: all of it."""
 
@@ -81,26 +78,25 @@ def centred(scene: LabelledScene, side: int | None) -> LabelledScene:
 
 
 @torch.no_grad()
-def validate(network: nn.Module, scenes: Sequence[LabelledScene], dtype: torch.dtype) -> Scores:
-    """Predict the part of each scene in one piece, in ``dtype``, and count; the network is left in evaluation mode."""
+def validate(network: nn.Module, about: Weights, scenes: Sequence[LabelledScene], dtype: torch.dtype) -> Scores:
+    """Predict the part of each scene in one piece, in ``dtype``, and count; the network is left in evaluation mode.
+
+    ``about`` says how to feed and read it, as ``Predictor`` does with the weights that are made of it.
+    """
     network.eval()
     histograms: dict[str, Histogram] = defaultdict(Histogram.empty)
     classes: dict[str, Classes] = {}
     for scene in scenes:
         labels = read_labels(scene, scene.part)
-        logits = predict(network, read_image(scene, scene.part), dtype)
+        logits = predict(network, about, read_image(scene, scene.part), dtype)
         known = labels != IGNORE
-        samples = (_foreground(logits)[0] * (LEVELS - 1)).round().to(torch.uint8).cpu().numpy()
-        histograms[scene.source] += Histogram.of(samples[known], labels[known] > 0)
+        samples = sampled(probability(logits, about.building))[0].cpu().numpy()
+        truth = labels > 0 if about.building is None else labels == about.building
+        histograms[scene.source] += Histogram.of(samples[known], truth[known])
         if logits.shape[1] > 1:
             counts = Classes.of(_indices(logits), labels, logits.shape[1])
             classes[scene.source] = classes[scene.source] + counts if scene.source in classes else counts
     return Scores(dict(histograms), classes)
-
-
-def _foreground(logits: Tensor) -> Tensor:
-    """(N, C, h, w) logits -> (N, h, w) fp32 P(building): the sigmoid of one channel, of several all but the first."""
-    return torch.sigmoid(logits[:, 0].float()) if logits.shape[1] == 1 else 1 - logits.float().softmax(1)[:, 0]
 
 
 def _indices(logits: Tensor) -> NDArray[np.uint8]:
@@ -109,14 +105,14 @@ def _indices(logits: Tensor) -> NDArray[np.uint8]:
     return indices
 
 
-def predict(network: nn.Module, image: Image, dtype: torch.dtype) -> Tensor:
+def predict(network: nn.Module, about: Weights, image: Image, dtype: torch.dtype) -> Tensor:
     """(1, C, h, w) logits of an image of any size, mirrored to the stride on its right and bottom and cut again."""
     height, width = image.shape[:2]
-    stride = int(getattr(network, "stride", 32))
+    stride = CATALOGUE[about.network].stride
     more = [(0, round_up(side, stride) - side) for side in (height, width)]
     padded = torch.from_numpy(np.pad(image, [*more, (0, 0)], mode="symmetric"))
     device = next(network.parameters()).device
-    x = normalised(padded.to(device).permute(2, 0, 1)[None].float() / 255)
+    images = padded.to(device).permute(2, 0, 1)[None].float() / 255
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        logits: Tensor = network(x)
+        logits: Tensor = network(normalised(images, about.mean, about.std))
     return logits[..., :height, :width]

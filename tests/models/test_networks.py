@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lively import lively
 from network_references import REFERENCES
 from torch import nn
 
@@ -16,17 +17,6 @@ from models.recognise import recognise
 from models.weights import Weights
 
 
-def lively(network: nn.Module) -> nn.Module:
-    """``network`` with batch norms that do something, so that none can be forgotten unnoticed."""
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            for tensor in (layer.weight, layer.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
-            for tensor in (layer.bias, layer.running_mean):
-                nn.init.normal_(tensor, 0, 0.2)
-    return network
-
-
 @pytest.fixture(scope="module", params=CATALOGUE.values(), ids=CATALOGUE.keys())
 def facts(request: pytest.FixtureRequest) -> Network:
     return request.param
@@ -34,8 +24,7 @@ def facts(request: pytest.FixtureRequest) -> Network:
 
 @pytest.fixture(scope="module")
 def network(facts: Network) -> Iterator[nn.Module]:
-    torch.manual_seed(0)
-    return lively(build(facts.name, num_classes=2)).eval()
+    return lively(build(facts.name, num_classes=2))
 
 
 class TestEveryNetwork:
@@ -83,6 +72,9 @@ class TestEveryNetwork:
         derived = reach(network)
         assert network.stride == facts.stride == derived.stride
         assert (facts.before, facts.after) == derived.halo
+
+    def test_catalogue_states_whether_it_has_batch_norm(self, facts: Network, network: nn.Module) -> None:
+        assert facts.batch_norm == any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
 
     def test_is_recognised(self, facts: Network, network: nn.Module) -> None:
         name, options = recognise({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()})

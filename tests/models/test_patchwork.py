@@ -2,31 +2,22 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from lively import lively
+from torch import Tensor
 
 from models.catalogue import CATALOGUE, build
 from models.patchwork import Patch, Patchwork
-
-
-def lively(network: nn.Module) -> nn.Module:
-    """Biases and norms that do something: without them a lost row of padding would go unnoticed."""
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        if name.endswith(("bias", "running_mean")):
-            nn.init.normal_(tensor, 0, 0.2)
-        elif name.endswith("running_var"):
-            nn.init.uniform_(tensor, 0.5, 1.5)
-    return network.eval()
 
 
 def in_patches(patchwork: Patchwork, x: Tensor) -> Tensor:
     out = torch.full((*x.shape[-2:], 2), torch.nan)
 
     def read(patch: Patch) -> Tensor:
-        return x[:, :, slice(*patch[0]), slice(*patch[1])]
+        return x[:, :, *patch.slices]
 
     def write(patch: Patch, logits: Tensor) -> None:
-        assert out[slice(*patch[0]), slice(*patch[1])].isnan().all()  # written once
-        out[slice(*patch[0]), slice(*patch[1])] = logits[0].permute(1, 2, 0)
+        assert out[patch.slices].isnan().all()  # written once
+        out[patch.slices] = logits[0].permute(1, 2, 0)
 
     patchwork.run((x.shape[2], x.shape[3]), read, write)
     return out.permute(2, 0, 1)[None]
@@ -35,12 +26,11 @@ def in_patches(patchwork: Patchwork, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", CATALOGUE)
 @torch.inference_mode()
 def test_patches_equal_whole_layers(name: str) -> None:
-    torch.manual_seed(0)
     network, stride = lively(build(name, num_classes=2)), CATALOGUE[name].stride
     x = torch.randn(1, 3, stride, 2 * stride)
     whole = network(x)
     patched = in_patches(Patchwork(network, patch_bytes=150_000), x)
-    assert (patched - whole).abs().max() <= 2e-6 * whole.abs().max()
+    assert (patched - whole).abs().max() <= 5e-6 * whole.abs().max()  # rounding; it sums up over ResNet50
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lively import lively
 from numpy.typing import NDArray
 from torch import nn
 
@@ -46,17 +47,6 @@ class SmallUNet(nn.Module):
         up = self.decoder(torch.cat([self.up(deep), down], 1))
         logits: torch.Tensor = self.final(torch.cat([up, stem], 1))
         return logits
-
-
-def lively(network: nn.Module) -> nn.Module:
-    """Weights under which the probabilities spread over 0..1 instead of all being one half (He et al. 2015)."""
-    torch.manual_seed(1)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            fan_in = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else layer.weight[:, 0].numel() / 4
-            nn.init.normal_(layer.weight, std=(2 / fan_in) ** 0.5)
-            nn.init.uniform_(layer.bias, -0.1, 0.1)
-    return network.eval()
 
 
 def image(height: int, width: int, seed: int = 0) -> Image:

@@ -211,7 +211,7 @@ def test_historic_checkpoints_load_without_loss(form: str, container: str, tmp_p
     assert weights == describe(path)
     assert weights.network == name
     assert weights.options["num_classes"] == 2
-    assert weights.classes == ("background", "class 1")
+    assert weights.classes == ("background", "building")
     loaded = assemble(weights, state)
     if form == "AlbuNet without fc":
         for tensor in (network.encoder.fc.weight, network.encoder.fc.bias):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,9 +21,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from models import checkpoints
 from models.predictor import Predictor
+from models.samples import level
 from models.weights import describe
 from pipeline.errors import InputError, OutputError, PipelineError
-from pipeline.train import check_same, kept, main
+from pipeline.train import FREE, check_same, kept, main
 from pipeline.training import checkpoint, datasets
 from pipeline.training.processes import Processes
 from pipeline.training.session import Session, build
@@ -77,7 +79,7 @@ def test_the_weights_score_what_their_metadata_say(trained: Path) -> None:
     hits = union = 0
     for number in (0, 2):  # austin1 and tyrol-w2: scenes 1-5 validate
         scene = place(number)
-        found = predictor.samples(scene.image) >= round(weights.threshold * 254)
+        found = predictor.samples(scene.image) >= level(weights.threshold)
         hits += (found & (scene.mask > 0)).sum()
         union += (found | (scene.mask > 0)).sum()
     assert hits / union == pytest.approx(weights.scores["iou/overall"], abs=0.01)
@@ -288,9 +290,41 @@ def test_what_a_killed_training_was_writing_is_swept_once_the_lease_is_held(tmp_
     assert left == {*others, ".work/lease", ".work/lease.lock"}
 
 
-def test_a_resumed_training_need_not_be_told_to_download_again(trained: Path) -> None:
-    settings = load_model(trained.parent / "train.yaml", ["network.download=true"], Training)
-    check_same(settings, trained / ".work" / "checkpoint.safetensors", 1)
+CHANGED = {
+    "output": "elsewhere",
+    "device": "auto",
+    "network.download": "true",
+    "recipe.workers": "2",
+    "recipe.save_every": "3",
+    "recipe.epochs": "5",
+    "recipe.minutes": "7",
+}
+"""For every key that may change, another value than the one it was begun with."""
+
+
+@pytest.mark.parametrize("key", FREE)
+def test_a_resumed_training_may_be_told_elsewhere_otherwise_and_longer(trained: Path, key: str) -> None:
+    """As one that was told to download: the file is there now."""
+    begun, changed = (
+        load_model(trained.parent / "train.yaml", more, Training) for more in ([], [f"{key}={CHANGED[key]}"])
+    )
+    assert changed != begun
+    check_same(changed, trained / ".work" / "checkpoint.safetensors", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("name=other", "name (tiny before, other now)"),
+        ("network.batch_norm=false", "network.batch_norm (True before, False now)"),
+        ("network.options.num_classes=2", "network.options.num_classes (None before, 2 now)"),
+        ("recipe.crop=[32]", "recipe.crop ([32, 64] before, [32] now)"),
+    ],
+)
+def test_nothing_else_may_change(trained: Path, change: str, told: str) -> None:
+    settings = load_model(trained.parent / "train.yaml", [change], Training)
+    with pytest.raises(OutputError, match=re.escape(f"was begun with other settings: {told}; --overwrite")):
+        check_same(settings, trained / ".work" / "checkpoint.safetensors", 1)
 
 
 def test_another_number_of_processes_does_not_resume(trained: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a stored sample says: uint8, 0…254 for P(building) = 0…1, 255 for no data."""
+"""What a sample says: uint8, 0…254 for P(building) = 0…1, 255 for no data. No torch here."""
 
 import math
 
