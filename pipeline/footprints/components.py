@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.footprints.marching import NORTH, SOUTH, Bool, Int, Lines, Samples, Segments
+from pipeline.footprints.arrays import Bool, Int, Samples
+from pipeline.footprints.marching import NORTH, SOUTH, Lines, Segments
+from pipeline.footprints.tables import tenth
 
 ENTRY_INSIDE = np.array([[0, 1], [1, 1], [1, 0], [0, 0]])
 """(row, col) offset in its cell of the inside sample beside the side that a segment enters by: N, E, S, W."""
@@ -161,10 +163,10 @@ class Statistics:
         return sums[chosen].astype(np.int64)
 
     def low(self, chosen: Int) -> Int:
-        """10th percentile of the samples of some components: the least value that a tenth of them does not exceed."""
+        """10th percentile of the samples of some components."""
         pair, number = self.values
         before = (np.cumsum(self.pixels) - self.pixels)[chosen]
-        return pair[np.searchsorted(np.cumsum(number), before - (-self.pixels[chosen] // 10))] & 255
+        return pair[np.searchsorted(np.cumsum(number), before + tenth(self.pixels[chosen]))] & 255
 
     def scene(self, chosen: Int) -> Int:
         """The scene that holds most samples of some components; the first of equals."""

@@ -9,13 +9,14 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from models.samples import NO_DATA, SAMPLE_MAX
 from pipeline import durable
 from pipeline.footprints import columns, forms, split, square, weld
+from pipeline.footprints.arrays import Float, Polygons
 from pipeline.footprints.forms import Lots
 from pipeline.footprints.ground import Frame
 from pipeline.footprints.shaping import Shaping
-from pipeline.footprints.tables import Buildings, Float, Outlines, Polygons
-from pipeline.samples import NO_DATA, SAMPLE_MAX
+from pipeline.footprints.tables import Buildings, Outlines
 from tiling.grid import BlockIndex, Span, Window
 
 SCHEMA = pa.schema(
@@ -138,8 +139,9 @@ def _divide(buildings: Buildings, read: Read | None, frame: Frame, shaping: Shap
     least = shaping.min_area / frame.metres(_centres(buildings)).prod(axis=1)
     tables = []
     for index, polygon in enumerate(buildings.polygons):
-        lot = _lot(polygon, read, int(buildings.scene[index])) if buildings.pixels[index] > 2 * least[index] else None
-        parts = split.divide(lot, shaping.level, float(least[index])) if lot else None
+        large = buildings.pixels[index] > 2 * least[index]
+        building = _sampled(polygon, read, int(buildings.scene[index])) if large else None
+        parts = split.divide(building, shaping.level, float(least[index])) if building else None
         tables.append(parts or buildings.take(np.array([index])))
     return Lots(Buildings.concatenate(tables), np.cumsum([0, *map(len, tables)]))
 
@@ -164,18 +166,18 @@ def _rows(buildings: Buildings, polygons: Polygons, frame: Frame, least: float) 
     return pa.RecordBatch.from_arrays([arrays[field.name] for field in SCHEMA], schema=SCHEMA)
 
 
-def _lot(polygon: shapely.Polygon, read: Read, scene: int) -> split.Lot | None:
+def _sampled(polygon: shapely.Polygon, read: Read, scene: int) -> split.Sampled | None:
     """A building with the samples of its box and a margin; None when it is too large to be one."""
     west, north, east, south = (int(np.floor(bound)) for bound in polygon.bounds)
     rows = Span(north - split.MARGIN, south + 1 + split.MARGIN)
     cols = Span(west - split.MARGIN, east + 1 + split.MARGIN)
-    if len(rows) * len(cols) > split.LARGEST:
+    if len(rows) * len(cols) > split.MOST_PIXELS:
         return None
     samples = read(Window(Span(max(rows.start, 0), rows.stop), Span(max(cols.start, 0), cols.stop)))
     before = max(-rows.start, 0), max(-cols.start, 0)
     after = len(rows) - before[0] - samples.shape[0], len(cols) - before[1] - samples.shape[1]
     padded = np.pad(samples, list(zip(before, after, strict=True)), constant_values=NO_DATA)
-    return split.Lot(polygon, padded, (rows.start, cols.start), scene)
+    return split.Sampled(polygon, padded, (rows.start, cols.start), scene)
 
 
 def save(batch: pa.RecordBatch, path: Path) -> None:

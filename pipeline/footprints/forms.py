@@ -11,13 +11,12 @@ import numpy as np
 import shapely
 
 from pipeline.footprints import square
+from pipeline.footprints.arrays import Bool, Float, Int, Polygons
 from pipeline.footprints.party_walls import simplify_parts, square_parts
-from pipeline.footprints.shaping import Shaping
+from pipeline.footprints.shaping import MOST_VERTICES, Shaping
 from pipeline.footprints.straighten import straighten
-from pipeline.footprints.tables import Bool, Buildings, Float, Int, Polygons
+from pipeline.footprints.tables import Buildings
 
-LARGEST = 50_000
-"""Vertices of a contour from which it is taken as it is: no building has so many, but streets of them do."""
 STAND_IN = shapely.box(0, 0, 1, 1)
 """Shaped in place of a huge polygon, and then forgotten."""
 
@@ -51,7 +50,7 @@ class Lots:
 def of(lots: Lots, metres: Float, shaping: Shaping) -> list[Polygons]:
     """The parts' polygons from the contour on: without small courtyards, simplified, squared."""
     raw = lots.parts.polygons
-    huge = shapely.get_num_coordinates(raw) > LARGEST
+    huge = shapely.get_num_coordinates(raw) > MOST_VERTICES
     shaped = raw.copy()
     shaped[huge] = STAND_IN
     filled = _fill_lots(lots, shaped, metres, shaping.min_hole)
@@ -142,7 +141,7 @@ def choose(forms: list[Polygons], count: int, lines: Polygons) -> Int:
         lines: Contours that no form but the first may meet.
     """
     chosen = np.zeros(count, np.int64)
-    shaped = np.flatnonzero(shapely.get_num_coordinates(forms[0][:count]) <= LARGEST)
+    shaped = np.flatnonzero(shapely.get_num_coordinates(forms[0][:count]) <= MOST_VERTICES)
     for level in range(1, len(forms)):
         own = forms[level][shaped]
         shapely.prepare(own)

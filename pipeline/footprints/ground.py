@@ -12,7 +12,7 @@ import shapely
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
-from pipeline.footprints.tables import Float, Int, Polygons
+from pipeline.footprints.arrays import Float, Int, Polygons
 
 PHASES = 1000
 """Names quantise positions to a thousandth of a pixel, so that another origin of the mosaic gives the same name."""

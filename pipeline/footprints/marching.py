@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import depth_first_order
 
-from pipeline.samples import NO_DATA
-
-Int = NDArray[np.int64]
-Bool = NDArray[np.bool_]
-Samples = NDArray[np.uint8]
+from models.samples import NO_DATA
+from pipeline.footprints.arrays import Bool, Float, Int, Samples
 
 NORTH, EAST, SOUTH, WEST = range(4)
 SEPARATED, JOINED = range(2)
@@ -203,7 +200,7 @@ class Sides:
     """NORTH, EAST, SOUTH or WEST."""
 
 
-def vertices(samples: Samples, level: int, sides: Sides, origin: tuple[int, int]) -> tuple[NDArray[np.float64], Bool]:
+def vertices(samples: Samples, level: int, sides: Sides, origin: tuple[int, int]) -> tuple[Float, Bool]:
     """Where the contour crosses sides of cells, and whether that touches no data.
 
     Args:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.samples import NO_DATA
 from pipeline.footprints import components, marching
+from pipeline.footprints.arrays import Bool, Float, Int, Samples, close_rings, spread
 from pipeline.footprints.components import NOWHERE, Rim, Scenes, Statistics
-from pipeline.footprints.marching import EAST, SOUTH, WEST, Bool, Int, Lines, Samples, Segments, Sides
-from pipeline.footprints.tables import Buildings, Float, Outlines, Pieces, spread
-from pipeline.samples import NO_DATA
+from pipeline.footprints.marching import EAST, SOUTH, WEST, Lines, Segments, Sides
+from pipeline.footprints.tables import Buildings, Outlines, Pieces
 from tiling.grid import Span, Window
 
 
@@ -239,14 +240,3 @@ def _tallies(statistics: Statistics, rank: Int) -> dict[str, Int]:
     values = {"value": pair[mine] & 255, "count": count[mine], "value_owner": owner[mine]}
     _, scene, number = statistics.scenes
     return values | {"scene": scene[some], "scene_count": number[some], "scene_owner": of_scene[some]}
-
-
-def close_rings(points: Float, offsets: Int) -> tuple[Float, Int]:
-    """Repeat the first point of each ring at its end.
-
-    Args:
-        points: (n, 2).
-        offsets: Ring i is ``points[offsets[i]:offsets[i + 1]]``.
-    """
-    closed = np.insert(points, offsets[1:], points[offsets[:-1]], axis=0)
-    return closed, offsets + np.arange(len(offsets))

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from pipeline.footprints import square
-from pipeline.footprints.tables import Float, Polygons
+from pipeline.footprints.arrays import Float, Polygons
 
 OVERLAP = 1.5
 """m by which a straightened wall is drawn out at both ends, to meet the squared outline and other walls."""

@@ -1,26 +1,11 @@
 """How samples become footprints: the options that decide geometry, as one value."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
+from models.samples import SAMPLE_MAX
 
-class Options(Protocol):
-    """What the config's ``footprints`` section offers."""
-
-    @property
-    def min_area(self) -> float: ...  # noqa: D102 - described below
-
-    @property
-    def min_hole(self) -> float: ...  # noqa: D102
-
-    @property
-    def simplify(self) -> float: ...  # noqa: D102
-
-    @property
-    def square(self) -> bool: ...  # noqa: D102
-
-    @property
-    def split(self) -> bool: ...  # noqa: D102
+MOST_VERTICES = 50_000
+"""Vertices of a contour beyond which it is taken as it is: no building has so many, but streets of them do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +26,5 @@ class Shaping:
     """Buildings that touch are separated at clear valleys of the probability."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.level <= 254:
-            raise ValueError(f"level {self.level} is not in 1..254")
-
-    @classmethod
-    def of(cls, options: Options, level: int) -> "Shaping":
-        """The shaping that the config asks for at a level."""
-        return cls(level, options.min_area, options.min_hole, options.simplify, options.square, options.split)
+        if not 1 <= self.level <= SAMPLE_MAX:
+            raise ValueError(f"level {self.level} is not in 1..{SAMPLE_MAX}")

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
-from pipeline.footprints.marching import Samples, is_inside
-from pipeline.footprints.tables import Bool, Buildings, Polygons
-from pipeline.samples import NO_DATA
+from models.samples import NO_DATA
+from pipeline.footprints.arrays import Bool, Polygons, Samples
+from pipeline.footprints.marching import is_inside
+from pipeline.footprints.tables import Buildings, tenth
 
 DEPTH = 50
 """How far both cores rise above the pass between them, samples: 0.2 of probability."""
 STEP = 10
 """Levels that are tried, samples apart."""
-LARGEST = 1 << 22
+MOST_PIXELS = 1 << 22
 """Pixels of a building's box beyond which it is left whole: more than a large factory."""
 MARGIN = 2
 """Pixels around a building's inside samples that its outline may reach."""
@@ -30,7 +31,7 @@ Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
+class Sampled:
     """A building and the samples that decide how it is divided."""
 
     polygon: shapely.Polygon
@@ -43,35 +44,35 @@ class Lot:
     """Index of its scene."""
 
 
-def divide(lot: Lot, level: int, least: float) -> Buildings | None:
+def divide(building: Sampled, level: int, least: float) -> Buildings | None:
     """Parts of a building, which share walls; None where it is one.
 
     Args:
-        lot: The building.
+        building: The building, with its samples.
         level: The least sample that is inside.
         least: Smallest part, px².
     """
-    inside = _own(lot, level)
-    cores = _cores(np.where(inside, lot.samples, 0), inside, (level, least / 2))
+    inside = _own(building, level)
+    cores = _cores(np.where(inside, building.samples, 0), inside, (level, least / 2))
     if len(cores) < 2:
         return None
-    floods = _flood(lot.samples, inside, cores)
-    polygons = _parts(lot, floods)
+    floods = _flood(building.samples, inside, cores)
+    polygons = _parts(building, floods)
     whole = len(polygons) == len(cores) and all(isinstance(polygon, shapely.Polygon) for polygon in polygons)
     if not whole or min(polygon.area for polygon in polygons) < least:
         return None
-    return _table(lot, [inside & (floods == number) for number in range(1, len(cores) + 1)], polygons)
+    return _table(building, [inside & (floods == number) for number in range(1, len(cores) + 1)], polygons)
 
 
-def _own(lot: Lot, level: int) -> Bool:
+def _own(building: Sampled, level: int) -> Bool:
     """The inside samples of the building, not those of others in its box."""
-    inside = is_inside(lot.samples, level)
+    inside = is_inside(building.samples, level)
     labels, count = ndimage.label(inside)
     if count == 1:
         return inside
     _, first = np.unique(labels, return_index=True)
     row, col = np.divmod(first[-count:], labels.shape[1])
-    mine = shapely.contains_xy(lot.polygon, col + lot.origin[1] + 0.5, row + lot.origin[0] + 0.5)
+    mine = shapely.contains_xy(building.polygon, col + building.origin[1] + 0.5, row + building.origin[0] + 0.5)
     return np.asarray(np.r_[False, mine][labels])
 
 
@@ -115,14 +116,14 @@ def _walls(floods: Labels, origin: tuple[int, int]) -> Polygons:
     return np.asarray(shapely.linestrings(ends.reshape(-1, 2, 2)))
 
 
-def _parts(lot: Lot, floods: Labels) -> list[BaseGeometry]:
+def _parts(building: Sampled, floods: Labels) -> list[BaseGeometry]:
     """The building's polygon along the floods' borders: one polygon for each flood, by its number."""
-    lines = shapely.union_all([shapely.boundary(lot.polygon), *_walls(floods, lot.origin)])
+    lines = shapely.union_all([shapely.boundary(building.polygon), *_walls(floods, building.origin)])
     faces = shapely.get_parts(shapely.polygonize(shapely.get_parts(lines)))
     within = shapely.get_coordinates(shapely.point_on_surface(faces))
-    mine = shapely.contains_xy(lot.polygon, within)
+    mine = shapely.contains_xy(building.polygon, within)
     faces, within = faces[mine], np.floor(within[mine]).astype(np.int64)
-    flood = floods[within[:, 1] - lot.origin[0], within[:, 0] - lot.origin[1]]
+    flood = floods[within[:, 1] - building.origin[0], within[:, 0] - building.origin[1]]
     order = np.argsort(-shapely.area(faces), kind="stable")
     parts: dict[int, BaseGeometry] = {}
     for face, number in zip(faces[order], flood[order].tolist(), strict=True):
@@ -140,10 +141,10 @@ def _attach(parts: dict[int, BaseGeometry], sliver: BaseGeometry) -> None:
     parts[number] = parts[number].union(sliver)
 
 
-def _table(lot: Lot, masks: list[Bool], polygons: list[BaseGeometry]) -> Buildings:
+def _table(building: Sampled, masks: list[Bool], polygons: list[BaseGeometry]) -> Buildings:
     """The parts with what their samples say."""
-    blank = ndimage.binary_dilation(lot.samples == NO_DATA)
-    facts = np.array([_facts(lot, mask, blank) for mask in masks], np.int64)
+    blank = ndimage.binary_dilation(building.samples == NO_DATA)
+    facts = np.array([_facts(building, mask, blank) for mask in masks], np.int64)
     names = ("row", "col", "pixels", "total", "low")
     columns = dict(zip(names, facts.T, strict=False))
     _, points, (rings, parts) = shapely.to_ragged_array(polygons)
@@ -151,17 +152,17 @@ def _table(lot: Lot, masks: list[Bool], polygons: list[BaseGeometry]) -> Buildin
         points=points,
         rings=rings.astype(np.int64),
         parts=parts.astype(np.int64),
-        scene=np.full(len(masks), lot.scene),
+        scene=np.full(len(masks), building.scene),
         on_edge=facts[:, 5] > 0,
         **columns,
     )
 
 
-def _facts(lot: Lot, mask: Bool, blank: Bool) -> tuple[int, int, int, int, int, int]:
+def _facts(building: Sampled, mask: Bool, blank: Bool) -> tuple[int, int, int, int, int, int]:
     """First row and column, number, sum and 10th percentile of a part's samples, and whether it touches no data."""
-    values = np.sort(lot.samples[mask])
+    values = np.sort(building.samples[mask])
     first = np.argmax(mask.reshape(-1))
     row, col = divmod(int(first), mask.shape[1])
-    low = int(values[-(-len(values) // 10) - 1])
+    low = int(values[tenth(len(values)) - 1])
     edge = int((mask & blank).any())
-    return row + lot.origin[0], col + lot.origin[1], len(values), int(values.sum(dtype=np.int64)), low, edge
+    return row + building.origin[0], col + building.origin[1], len(values), int(values.sum(dtype=np.int64)), low, edge

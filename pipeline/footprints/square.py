@@ -11,16 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import shapely
 
-from pipeline.footprints.outline import close_rings
-from pipeline.footprints.tables import Bool, Float, Int, Polygons
-from pipeline.footprints.walls import Contours, firsts, rolled
+from pipeline.footprints.arrays import Bool, Float, Int, Polygons, close_rings, firsts, following, preceding, rolled
+from pipeline.footprints.walls import Contours, sound
 
 SHORTEST_WALL = 1.2
 """m: steps shorter than that are noise of the contour."""
 FURTHEST = 1.0
 """m: largest distance between simplified and squared outline, either way (Hausdorff, by their vertices)."""
-AREA_CHANGE = 0.1
-"""Largest change of the area, as a share of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +43,12 @@ class _Walls:
     @property
     def following(self) -> Int:
         """Index of the next wall of the ring."""
-        index = np.arange(1, len(self.offset) + 1)
-        index[self.rings[1:] - 1] = self.rings[:-1]
-        return index
+        return following(self.rings)
 
     @property
     def preceding(self) -> Int:
         """Index of the wall before it."""
-        index = np.arange(-1, len(self.offset) - 1)
-        index[self.rings[:-1]] = self.rings[1:] - 1
-        return index
+        return preceding(self.rings)
 
     def merged(self, group: Int, rings: Int) -> "_Walls":
         """One wall for each run of equal numbers in ``group``, which ascend."""
@@ -95,8 +88,7 @@ def square(contours: Polygons, simple: Polygons) -> tuple[Polygons, Bool]:
 
 def within_bounds(squared: Polygons, simple: Polygons) -> Bool:
     """Whether outlines are valid and close to the simplified ones in area and distance."""
-    areas = shapely.area(simple)
-    good = np.asarray(shapely.is_valid(squared) & (np.abs(shapely.area(squared) - areas) <= AREA_CHANGE * areas))
+    good = sound(squared, simple)
     good[good] &= _near(squared[good], simple[good])
     good[good] &= _near(simple[good], squared[good])
     return good
@@ -166,9 +158,9 @@ def _without(walls: _Walls, dropped: Int) -> _Walls:
 
 def _polygons(walls: _Walls, fits: Bool, angle: Float, parts: Int) -> Polygons:
     """Polygons through the intersections of neighbouring walls, turned back; points where a ring is no shape."""
-    following = walls.following
-    u = np.where(walls.upright, walls.offset, walls.offset[following])
-    v = np.where(walls.upright, walls.offset[following], walls.offset)
+    other = walls.offset[walls.following]
+    u = np.where(walls.upright, walls.offset, other)
+    v = np.where(walls.upright, other, walls.offset)
     counts = np.where(fits, walls.counts, 4)
     rings = np.r_[0, np.cumsum(counts)]
     ring = np.repeat(np.arange(len(counts)), counts)

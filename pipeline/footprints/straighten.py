@@ -7,16 +7,13 @@ line of least squares through the contour between two corners does not; neighbou
 import numpy as np
 import shapely
 
-from pipeline.footprints.outline import close_rings
-from pipeline.footprints.tables import Bool, Float, Polygons
-from pipeline.footprints.walls import Complex, Contours
+from pipeline.footprints.arrays import Float, Polygons, close_rings, preceding
+from pipeline.footprints.walls import Complex, Contours, sound
 
 FEWEST = 6
 """Sides of a contour from which a wall's direction is fitted; shorter ones keep that of their chord."""
 BLUNT = np.sin(np.radians(25))
 """Walls that meet at a blunter angle than that from straight on have no clear intersection."""
-AREA_CHANGE = 0.1
-"""Largest change of the area, as a share of it."""
 
 
 def straighten(contours: Polygons, simple: Polygons, furthest: float) -> Polygons:
@@ -28,7 +25,7 @@ def straighten(contours: Polygons, simple: Polygons, furthest: float) -> Polygon
         furthest: How far a corner may move, m.
 
     Returns:
-        Polygons with the same corners, moved; the simplified one where the result is not valid.
+        Polygons with the same corners, moved; the simplified one where the result is not ``sound``.
     """
     if not len(contours):
         return simple
@@ -36,12 +33,7 @@ def straighten(contours: Polygons, simple: Polygons, furthest: float) -> Polygon
     corners = _corners(walls, furthest)
     points, rings = close_rings(corners[:, None].view(np.float64), walls.walls)
     fitted = np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, (rings, walls.parts)))
-    return np.where(_good(fitted, contours), fitted, simple)
-
-
-def _good(fitted: Polygons, contours: Polygons) -> Bool:
-    areas = shapely.area(contours)
-    return np.asarray(shapely.is_valid(fitted) & (np.abs(shapely.area(fitted) - areas) <= AREA_CHANGE * areas))
+    return np.where(sound(fitted, contours), fitted, simple)
 
 
 def _corners(contours: Contours, furthest: float) -> Complex:
@@ -49,8 +41,7 @@ def _corners(contours: Contours, furthest: float) -> Complex:
     middle, weight = contours.middles()
     mean = contours.means(middle, weight)
     direction = _fitted(contours, middle - np.repeat(mean, contours.counts), weight)
-    before = np.arange(-1, len(mean) - 1)
-    before[contours.walls[:-1]] = contours.walls[1:] - 1
+    before = preceding(contours.walls)
     sine = _cross(direction[before], direction)
     clear = np.abs(sine) > BLUNT
     step = _cross(mean - mean[before], direction) / np.where(clear, sine, 1)

@@ -14,24 +14,19 @@ from numpy.typing import NDArray
 
 from pipeline import durable
 from pipeline.footprints import columns
+from pipeline.footprints.arrays import Bool, Float, Int, Polygons, join_offsets, spread
 
-Int = NDArray[np.int64]
-Float = NDArray[np.float64]
-Bool = NDArray[np.bool_]
-Polygons = NDArray[np.object_]
-
-
-def spread(offsets: Int, chosen: Int) -> tuple[Int, Int]:
-    """Items of the chosen groups of a ragged array: their indices, group after group, and the new offsets."""
-    lengths = np.diff(offsets)[chosen]
-    ends = np.cumsum(lengths)
-    index = np.arange(ends[-1] if len(ends) else 0) + np.repeat(offsets[chosen] - ends + lengths, lengths)
-    return index, np.r_[0, ends].astype(np.int64)
+Count = TypeVar("Count", int, Int)
+"""Of one building, or of each."""
 
 
-def join_offsets(parts: Sequence[Int]) -> Int:
-    """Offsets of ragged arrays laid end to end."""
-    return np.r_[0, np.cumsum(np.concatenate([np.diff(part) for part in parts]))] if parts else np.zeros(1, np.int64)
+def tenth(pixels: Count) -> Count:
+    """Rank, from 1, of the 10th percentile among sorted samples: the least one that a tenth of them does not exceed.
+
+    Args:
+        pixels: How many samples there are.
+    """
+    return -(-pixels // 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +83,7 @@ class Buildings(Table):
     total: Int
     """Sum of the inside samples."""
     low: Int
-    """10th percentile of the inside samples: the least one that a tenth of them does not exceed."""
+    """10th percentile of the inside samples, as ``tenth`` ranks it."""
     scene: Int
     """Index of the scene that holds most inside samples."""
     on_edge: Bool

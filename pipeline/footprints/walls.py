@@ -6,12 +6,14 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.footprints.tables import Bool, Float, Int, Polygons
+from pipeline.footprints.arrays import Bool, Float, Int, Polygons, firsts, following, rolled
 
 Complex = NDArray[np.complex128]
 """Points and vectors of the plane: to turn is to multiply."""
 TICKS = 1 << 20
 """Positions along walls, per metre."""
+AREA_CHANGE = 0.1
+"""Largest change of the area by fitting or squaring walls, as a share of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +89,12 @@ def _among(points: Complex, corners: Float) -> Bool:
     return np.isin(one[:, 0] * 0x1F3D5B79 + one[:, 1], other[:, 0] * 0x1F3D5B79 + other[:, 1])
 
 
-def rolled(rings: Int, shift: Int) -> Int:
-    """Indices that turn each ring by its shift."""
-    ring = np.repeat(np.arange(len(shift)), np.diff(rings))
-    local = np.arange(rings[-1]) - rings[ring]
-    return rings[ring] + (local + shift[ring]) % np.diff(rings)[ring]
-
-
-def firsts(flags: Bool, rings: Int) -> Int:
-    """Place in its ring of the first flag of each ring; 0 where there is none."""
-    where = np.flatnonzero(flags)
-    first = np.append(where, rings[-1])[np.searchsorted(where, rings[:-1])]
-    return np.where(first < rings[1:], first - rings[:-1], 0)
-
-
 def sides(points: Complex, rings: Int) -> Complex:
     """Vectors from each point to the next of its ring."""
-    following: Complex = np.r_[points[1:], points[:1]]
-    following[rings[1:] - 1] = points[rings[:-1]]
-    return following - points
+    return points[following(rings)] - points
+
+
+def sound(polygons: Polygons, former: Polygons) -> Bool:
+    """Whether polygons are valid and nearly as large as those that they replace."""
+    areas = shapely.area(former)
+    return np.asarray(shapely.is_valid(polygons) & (np.abs(shapely.area(polygons) - areas) <= AREA_CHANGE * areas))

@@ -15,13 +15,14 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.footprints.forms import LARGEST
-from pipeline.footprints.outline import close_rings
-from pipeline.footprints.tables import Buildings, Float, Int, Outlines, Pieces, load, writing
+from pipeline.footprints.arrays import Float, Int, close_rings
+from pipeline.footprints.shaping import MOST_VERTICES
+from pipeline.footprints.tables import Buildings, Outlines, Pieces, load, tenth, writing
 from tiling.grid import BlockIndex
 
 
@@ -29,13 +30,31 @@ class OpenSeam(PipelineError):  # noqa: N818 - a state of the pieces
     """A building reaches a block whose outlines were not given."""
 
 
+class _Piece(NamedTuple):
+    """The part of a building that lies in one block."""
+
+    block: BlockIndex
+    """The block."""
+    table: Pieces
+    """All its pieces."""
+    number: int
+    """That of this one in the table."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Row and column of the first sample that the block counts."""
+        return int(self.table.row[self.number]), int(self.table.col[self.number])
+
+
 @dataclass(slots=True)
 class _Open:
     """Pieces known to be of one building, which still lacks some."""
 
-    pieces: list[tuple[BlockIndex, Pieces, int]]
-    """Block, table and index in it."""
-    seams: int
+    pieces: list[_Piece]
+    """Those that were found."""
+    serials: list[int]
+    """Their serial numbers, by which the welder knows them."""
+    seams: int = 0
     """Runs along seams that were seen from one side only."""
 
 
@@ -71,7 +90,7 @@ class Welder:
         self._next += len(pieces)
         for index in range(len(pieces)):
             self._parent[base + index] = base + index
-            self._groups[base + index] = _Open([(block, pieces, index)], 0)
+            self._groups[base + index] = _Open([_Piece(block, pieces, index)], [base + index])
         for key, owner in zip(pieces.seam.tolist(), pieces.seam_owner.tolist(), strict=True):
             self._meet(key, base + owner)
         done = {root for root in map(self._root, range(base, base + len(pieces))) if not self._groups[root].seams}
@@ -84,7 +103,7 @@ class Welder:
             OpenSeam: a neighbouring block was not added.
         """
         if self._groups:
-            blocks = sorted({block for group in self._groups.values() for block, _, _ in group.pieces})
+            blocks = sorted({piece.block for group in self._groups.values() for piece in group.pieces})
             raise OpenSeam(f"outlines beside block {blocks[0]} are missing; {len(self._groups)} buildings stay open")
 
     def _meet(self, key: int, piece: int) -> None:
@@ -105,6 +124,7 @@ class Welder:
         group = self._groups.pop(small)
         self._parent[small] = large
         self._groups[large].pieces += group.pieces
+        self._groups[large].serials += group.serials
         self._groups[large].seams += group.seams
 
     def _root(self, piece: int) -> int:
@@ -113,26 +133,29 @@ class Welder:
         return piece
 
     def _close(self, root: int) -> Welded:
-        pieces = self._groups.pop(root).pieces
-        return _assemble(sorted(pieces, key=lambda piece: (piece[0], piece[2])))
+        group = self._groups.pop(root)
+        for serial in group.serials:
+            del self._parent[serial]
+        return _assemble(sorted(group.pieces, key=lambda piece: (piece.block, piece.number)))
 
 
 def _place(buildings: Buildings) -> tuple[int, int]:
     return int(buildings.row[0]), int(buildings.col[0])
 
 
-def _assemble(pieces: list[tuple[BlockIndex, Pieces, int]]) -> Welded:
+def _assemble(pieces: list[_Piece]) -> Welded:
     """One building from all its pieces."""
-    first = min(pieces, key=lambda piece: (piece[1].row[piece[2]], piece[1].col[piece[2]]))
+    first = min(pieces, key=lambda piece: piece.place)
+    row, col = first.place
     rings = _rings(pieces)
     points, offsets = close_rings(np.concatenate(rings), np.cumsum([0, *map(len, rings)]))
-    values = _tally(pieces, ("value", "count", "value_owner"))
-    scenes = _tally(pieces, ("scene", "scene_count", "scene_owner"))
+    values = _histogram(pieces, ("value", "count", "value_owner"))
+    scenes = _histogram(pieces, ("scene", "scene_count", "scene_owner"))
     total, count = int(values @ np.arange(len(values))), int(values.sum())
-    low = int(np.searchsorted(np.cumsum(values), -(-count // 10)))
+    low = int(np.searchsorted(np.cumsum(values), tenth(count)))
     facts = {
-        "row": first[1].row[first[2]],
-        "col": first[1].col[first[2]],
+        "row": row,
+        "col": col,
         "pixels": count,
         "total": total,
         "low": low,
@@ -141,11 +164,11 @@ def _assemble(pieces: list[tuple[BlockIndex, Pieces, int]]) -> Welded:
     columns = {name: np.array([value], np.int64) for name, value in facts.items()}
     on_edge = np.array([any(table.on_edge[index] for _, table, index in pieces)])
     table = Buildings.of(points, offsets, np.array([0, len(rings)]), **columns, on_edge=on_edge)
-    return Welded(table, first[0], tuple((block, index) for block, _, index in pieces))
+    return Welded(table, first.block, tuple((block, index) for block, _, index in pieces))
 
 
-def _tally(pieces: list[tuple[BlockIndex, Pieces, int]], names: tuple[str, str, str]) -> Int:
-    """Sum of the pieces' histograms."""
+def _histogram(pieces: list[_Piece], names: tuple[str, str, str]) -> Int:
+    """The pieces' histograms, added up: how often each key occurs."""
     key, number, owner = names
     keys, counts = [], []
     for _, table, index in pieces:
@@ -169,7 +192,7 @@ class _Line:
     """Index of that vertex."""
 
 
-def _rings(pieces: list[tuple[BlockIndex, Pieces, int]]) -> list[Float]:
+def _rings(pieces: list[_Piece]) -> list[Float]:
     """Rings of a building, each from its row-major first cell on and by that cell: the exterior comes first."""
     chains: dict[int, _Line] = {}
     rings: list[tuple[int, Float]] = []
@@ -236,7 +259,7 @@ class Index:
     def add(self, welded: Welded, place: tuple[int, int]) -> None:
         """Note a building and its place in the file."""
         self.owned[welded.owner].append(place)
-        if len(welded.buildings.points) > LARGEST:
+        if len(welded.buildings.points) > MOST_VERTICES:
             for block, piece in welded.pieces:
                 self.huge[block].append(piece)
             return

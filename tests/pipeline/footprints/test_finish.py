@@ -114,7 +114,7 @@ def test_exteriors_run_counterclockwise_and_courtyards_clockwise(options, tmp_pa
 def test_a_huge_network_of_streets_keeps_its_contour_and_its_neighbours_keep_off(tmp_path, monkeypatch):
     samples = crowd((198, 198), 7)
     for module in (finish.forms, weld):
-        monkeypatch.setattr(module, "LARGEST", 300)
+        monkeypatch.setattr(module, "MOST_VERTICES", 300)
     shaping = Shaping(level=120, min_area=1, simplify=1.5)
     whole = finished(samples, (198, 198), shaping, tmp_path / "whole").sort_by("id")
     assert shapely.get_num_coordinates(polygons(whole)).max() > 300

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_square import blurred, corners, turned
 
-from pipeline.footprints import square
 from pipeline.footprints.party_walls import simplify_parts, square_parts
+from pipeline.footprints.walls import AREA_CHANGE
 
 
 def partition(outline, cuts, angle, seed):
@@ -42,7 +42,7 @@ def test_random_terraces_keep_their_party_walls(widths, back, angle, seed):
         assert shapely.is_valid(found).all()
         total = shapely.area(found).sum()
         assert shapely.area(shapely.coverage_union_all(found)) == pytest.approx(total, rel=1e-9)
-        assert abs(total - contour.area) <= square.AREA_CHANGE * contour.area
+        assert abs(total - contour.area) <= AREA_CHANGE * contour.area
     cosines = np.concatenate([corners(part) for part in squared])
     assert np.minimum(cosines, 1 - cosines).max() < 1e-6  # right angles, and straight on where another wall meets
     assert max(shapely.hausdorff_distance(squared, parts)) < 2

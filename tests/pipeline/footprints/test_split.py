@@ -25,7 +25,7 @@ def row_of_houses(count, valley, width=20, seed=0):
 
 def divided(samples, least=20.0):
     (polygon,) = at_once(samples, LEVEL).polygons
-    return polygon, split.divide(split.Lot(polygon, samples, (0, 0), 0), LEVEL, least)
+    return polygon, split.divide(split.Sampled(polygon, samples, (0, 0), 0), LEVEL, least)
 
 
 @settings(deadline=None, max_examples=20)
@@ -57,4 +57,4 @@ def test_other_buildings_in_the_box_do_not_count():
     samples[30:50, 30:50] = 250
     buildings = at_once(samples, LEVEL)
     for polygon in buildings.polygons:
-        assert split.divide(split.Lot(polygon, samples, (0, 0), 0), LEVEL, 5.0) is None
+        assert split.divide(split.Sampled(polygon, samples, (0, 0), 0), LEVEL, 5.0) is None

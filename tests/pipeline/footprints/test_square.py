@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from regions import at_once
 
 from pipeline.footprints import square
+from pipeline.footprints.walls import AREA_CHANGE
 
 PIXEL = 0.3
 
@@ -75,7 +76,7 @@ def test_whatever_comes_stays_valid_and_near(spokes, seed):
     assert found.is_valid
     if good:
         assert corners(found).max() < 1e-6
-        assert abs(found.area - simple.area) <= square.AREA_CHANGE * simple.area
+        assert abs(found.area - simple.area) <= AREA_CHANGE * simple.area
         assert shapely.hausdorff_distance(found.boundary, simple.boundary) <= square.FURTHEST
     else:
         assert found.equals(simple)

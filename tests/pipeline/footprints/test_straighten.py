@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from regions import differing_area
 from test_square import COURT, L_SHAPE, U_SHAPE, blurred, turned
 
-from pipeline.footprints.straighten import AREA_CHANGE, straighten
+from pipeline.footprints.straighten import straighten
+from pipeline.footprints.walls import AREA_CHANGE
 
 SKEW = shapely.Polygon([(0, 0), (15, 2), (18, 12), (4, 14)])
 

@@ -118,11 +118,14 @@ def test_a_missing_block_is_noticed():
 def test_a_building_leaves_memory_with_its_last_piece():
     samples = np.zeros((40, 400), np.uint8)
     samples[10:30, 5::20] = samples[10:30, 6::20] = 254
-    welder, open_buildings = weld.Welder(), []
+    welder, open_buildings, pieces = weld.Welder(), [], []
     for block, outlines in block_outlines(samples, grid(samples.shape, (40, 6)), 100):
         welder.add(block, outlines.pieces)
         open_buildings.append(len(welder._groups))
+        pieces.append(len(welder._parent))
     assert max(open_buildings) <= 1
+    assert max(pieces) <= 2
+    assert not welder._seams
 
 
 def test_the_file_holds_every_welded_building_once(tmp_path):
