@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.errors import Interrupted
 from tiling.grid import BlockIndex
 
 # Time that blocks in hand get to finish after SIGTERM, s; the run must be gone after 20.
@@ -44,6 +45,15 @@ class Stop:
     def request(self) -> None:
         """Ask to stop."""
         self.requested = self.requested or time.monotonic()
+
+    def heed(self) -> None:
+        """End here, if that is asked for.
+
+        Raises:
+            Interrupted: it is.
+        """
+        if self.requested is not None:
+            raise Interrupted
 
     @property
     def overdue(self) -> bool:

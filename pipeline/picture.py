@@ -78,13 +78,17 @@ class Album:
 
     def lacks(self, block: BlockIndex) -> bool:
         """Whether a block has no thumbnail that reads and is of the picture's scale."""
+        return self._thumbnail(block) is None
+
+    def _thumbnail(self, block: BlockIndex) -> Image.Image | None:
+        """The thumbnail of a block, if it reads and is of the picture's scale: its worker may have been killed."""
         expected = tuple(-(-side // self.factor) for side in reversed(self.grid.window(block).shape))
         try:
             with Image.open(self._path(block)) as thumbnail:
                 thumbnail.load()
-                return thumbnail.size != expected
+                return thumbnail if thumbnail.size == expected else None
         except (OSError, SyntaxError):  # cut short, or not a picture at all
-            return True
+            return None
 
     def _path(self, block: BlockIndex) -> Path:
         return self.folder / f"{block}.jpg"
@@ -94,7 +98,7 @@ class Album:
         picture = Image.new("RGB", self.size, NOTHING)
         for path in sorted(self.folder.glob("*.jpg")):
             block = BlockIndex.parse(path.stem)
-            with Image.open(path) as thumbnail:
+            if thumbnail := self._thumbnail(block):
                 picture.paste(thumbnail, self._place(self.grid.window(block)))
         return picture
 

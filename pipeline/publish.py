@@ -2,24 +2,45 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from models.weights import Weights
 from pipeline import durable, export, page, picture, pixels, report, store
 from pipeline.compute import Ledger
 from pipeline.config import Region
-from pipeline.footprints import finish
+from pipeline.graph import Crew
+from pipeline.jobs import Stop
 from pipeline.journal import SAMPLES, Journal
 from pipeline.plan import Plan
-from pipeline.workspace import Workspace, write_json
+from pipeline.workspace import Workspace
+from tiling.grid import Window
 
 # Names in the output folder.
 COG, MASKS, PREVIEW, PAGE = "probability.tif", "masks", "preview.png", "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Heeding:
+    """Rows that can be gone through as often as wanted, until somebody asks to stop."""
+
+    rows: Iterable[pa.RecordBatch]
+    """Record batches of ``finish.SCHEMA``."""
+    stop: Stop
+    """Who asks."""
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self.rows:
+            self.stop.heed()
+            yield batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +59,36 @@ class Publication:
     """What is done."""
     ledger: Ledger
     """The state of every block."""
+    crew: Crew
+    """The workers; it also knows of a request to stop."""
 
-    def publish(self, rows: finish.Stored, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Write every file aside and rename it into place; run.json comes last and says that all is there."""
+    def publish(self, stored: Iterable[pa.RecordBatch], facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Write every file aside and rename it into place; run.json comes last and says that all is there.
+
+        Args:
+            stored: record batches of ``finish.SCHEMA``, gone through for every file.
+            facts: what run.json says besides.
+
+        Raises:
+            Interrupted: asked to stop; the next run publishes all of it.
+            PipelineError: the GeoPackage was opened in another program, or stored samples do not read back.
+            OSError: a file cannot be written.
+        """
         output, space, files = self.plan.output, self.space, self.files
+        rows = Heeding(stored, self.crew.stop)
         space.announce(files)
         export.export(rows, output, self.region.footprints.formats, self.metadata())
         self._rasters()
         self._preview(rows, output / PREVIEW)
-        store.sweep(self.plan.probabilities)  # a worker that was killed may have left half a shard
-        space.publish_store(self.plan.probabilities)
-        content = report.summary(self.plan, self.journal, self.ledger, facts)
+        content = report.summary(self.region, self.plan, self.journal, self.ledger, facts)
         content |= {"footprints": sum(batch.num_rows for batch in rows), "files": report.seals(output, files[:-1])}
         page.write(output / PAGE, self.plan, content, self.journal, rows)
         content["files"] |= report.seals(output, [PAGE])
+        # From here on a request to stop is too late: the rest takes no time.
+        store.sweep(self.plan.probabilities)  # a worker that was killed may have left half a shard
+        space.publish_store(self.plan.probabilities)
         space.withdraw(files)
-        write_json(output / "run.json", content)
+        durable.write_json(output / "run.json", content)
         if not self.ledger.failed:
             space.tidy()
         return content
@@ -87,22 +122,24 @@ class Publication:
         """The further forms of the probabilities that the config asks for."""
         wanted, made = self.region.probability, self.plan
 
-        def read(window: Any) -> Any:
+        def read(window: Window) -> NDArray[np.uint8]:
+            self.crew.stop.heed()
             return store.read(made.probabilities, window, made.grid)
 
         if wanted.cog:
-            export.write_cog(made.output / COG, made.mosaic, read)
+            export.write_cog(made.output / COG, made.mosaic, read, self.crew.call)
         if wanted.masks:
             export.write_masks(made.output / MASKS, made.mosaic, read, made.shaping.level)
 
     def _complete(self, album: picture.Album) -> None:
         """Make the thumbnails again that are of another scale, since scenes were added, or that do not read."""
         for block, line in zip(self.journal.blocks(SAMPLES), self.journal.facts(SAMPLES), strict=True):
+            self.crew.stop.heed()
             if line["counts"]["predicted"] and album.lacks(block):
                 with suppress(pixels.SceneError):
                     album.keep(block, pixels.read(self.plan.mosaic, self.plan.grid.window(block)).rgb)
 
-    def _preview(self, rows: finish.Stored, path: Path) -> None:
+    def _preview(self, rows: Iterable[pa.RecordBatch], path: Path) -> None:
         """The mosaic with its footprints, small."""
         album = self.plan.album
         self._complete(album)

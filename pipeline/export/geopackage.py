@@ -29,20 +29,22 @@ def write(path: Path, rows: Rows, metadata: Metadata) -> None:
     """Write record batches of the footprints' schema to a new GeoPackage."""
     now = metadata.date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     options = {"OGR_CURRENT_DATE": now, "OGR_GPKG_MAX_RAM_USAGE_RTREE": RTREE_BYTES}
+    about = {"GEOMETRY_NAME": "geom", "IDENTIFIER": metadata.title, "DESCRIPTION": metadata.description}
     pyogrio.set_gdal_config_options(options)
     try:
-        pyogrio.write_arrow(
-            stream(rows),
-            path,
-            driver="GPKG",
-            layer=LAYER,
-            geometry_name="geometry",
-            geometry_type="Polygon",
-            crs=metadata.crs,
-            layer_metadata=metadata.entries(),
-            dataset_options={"VERSION": "1.2"},
-            layer_options={"GEOMETRY_NAME": "geom", "IDENTIFIER": metadata.title, "DESCRIPTION": metadata.description},
-        )
+        with stream(rows) as batches:
+            pyogrio.write_arrow(
+                batches,
+                path,
+                driver="GPKG",
+                layer=LAYER,
+                geometry_name="geometry",
+                geometry_type="Polygon",
+                crs=metadata.crs,
+                layer_metadata=metadata.entries(),
+                dataset_options={"VERSION": "1.2"},
+                layer_options=about,
+            )
     finally:
         pyogrio.set_gdal_config_options(dict.fromkeys(options))
     with closing(sqlite3.connect(path)) as database, database:

@@ -1,6 +1,7 @@
 """Footprints on their way into files."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 
@@ -25,6 +26,23 @@ def batched(rows: Rows, size: int = GROUP) -> Iterator[pa.RecordBatch]:
     yield from waiting.combine_chunks().to_batches()
 
 
-def stream(rows: Rows) -> pa.RecordBatchReader:
-    """The rows as one Arrow stream of the footprints' schema, however few."""
-    return pa.RecordBatchReader.from_batches(SCHEMA, batched(rows))
+@contextmanager
+def stream(rows: Rows) -> Iterator[pa.RecordBatchReader]:
+    """The rows as one Arrow stream of the footprints' schema, however few.
+
+    What goes wrong with them is raised as itself: the library that reads the stream knows only that it broke.
+    """
+    failures: list[BaseException] = []
+
+    def remembering() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batched(rows)
+        except (Exception, KeyboardInterrupt) as error:
+            failures.append(error)
+            raise
+
+    try:
+        yield pa.RecordBatchReader.from_batches(SCHEMA, remembering())
+    finally:
+        if failures:
+            raise failures[0] from None

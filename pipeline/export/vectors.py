@@ -9,6 +9,7 @@ import pyogrio
 import pyogrio.errors
 
 from pipeline import durable
+from pipeline.errors import OutputError, PipelineError
 from pipeline.export import geopackage, parquet
 from pipeline.export.metadata import Metadata
 from pipeline.export.rows import LAYER, Rows, stream
@@ -35,7 +36,8 @@ class Format:
 
 def _flatgeobuf(path: Path, rows: Rows, metadata: Metadata) -> None:
     about = {"TITLE": metadata.title, "DESCRIPTION": metadata.description, "TEMPORARY_DIR": str(path.parent)}
-    pyogrio.write_arrow(stream(rows), path, driver="FlatGeobuf", crs=metadata.crs, layer_options=about, **GEOMETRY)
+    with stream(rows) as batches:
+        pyogrio.write_arrow(batches, path, driver="FlatGeobuf", crs=metadata.crs, layer_options=about, **GEOMETRY)
     count = pyogrio.read_info(path)["features"]
     try:
         pyogrio.raw.read(path, skip_features=max(count - 1, 0), columns=[])
@@ -45,7 +47,8 @@ def _flatgeobuf(path: Path, rows: Rows, metadata: Metadata) -> None:
 
 def _geojson(path: Path, rows: Rows, metadata: Metadata) -> None:
     form = {"RFC7946": "YES", "COORDINATE_PRECISION": DIGITS, "DESCRIPTION": metadata.description}
-    pyogrio.write_arrow(stream(rows), path, driver="GeoJSON", crs=metadata.crs, layer_options=form, **GEOMETRY)
+    with stream(rows) as batches:
+        pyogrio.write_arrow(batches, path, driver="GeoJSON", crs=metadata.crs, layer_options=form, **GEOMETRY)
     with path.open("rb") as file:
         file.seek(-len(END), os.SEEK_END)
         if file.read() != END:
@@ -61,12 +64,15 @@ FORMATS = {
 
 
 def check(folder: Path) -> None:
-    """Refuse to replace a GeoPackage that a program has open: renaming over it would destroy it.
+    """Refuse to replace a GeoPackage that a program has opened since the run began.
 
     Raises:
-        OutputError: its ``-wal`` or ``-shm`` file exists.
+        PipelineError: one has; no ``OutputError``, whose exit code says that nothing was computed.
     """
-    durable.refuse_open(vector_path(folder, "gpkg"))
+    try:
+        durable.refuse_open(vector_path(folder, "gpkg"))
+    except OutputError as error:
+        raise PipelineError(f"{error}; what is done is kept, and it resumes") from None
 
 
 def vector_path(folder: Path, name: str) -> Path:
@@ -87,7 +93,7 @@ def export(rows: Rows, folder: Path, formats: Sequence[str], metadata: Metadata)
         The file of each format.
 
     Raises:
-        OutputError: the GeoPackage is open in another program.
+        PipelineError: the GeoPackage is open in another program.
         OSError: a file cannot be written.
     """
     check(folder)

@@ -5,21 +5,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyogrio.errors
-import rasterio.errors
-from rasterio._err import CPLE_BaseError
 
 from pipeline import durable
+from pipeline.scenes.gdal import OWN_ERRORS
 
 # How the libraries tell of a disk that is full or broken.
 FAILURES = (
     OSError,
     pyogrio.errors.DataSourceError,
     pyogrio.errors.DataLayerError,
-    rasterio.errors.RasterioError,
-    CPLE_BaseError,  # rasterio.shutil.copy lets GDAL's own errors through
+    *OWN_ERRORS,
     SystemError,  # rasterio's, where GDAL gives no reason
     sqlite3.Error,
+    pa.ArrowException,  # rows that do not read
 )
 
 
@@ -34,10 +34,10 @@ def writing(path: Path) -> Iterator[Path]:
         with durable.replace(path) as scratch:
             yield scratch
     except FAILURES as error:
-        raise OSError(f"{path}: cannot be written ({_reason(error)})") from error
+        raise OSError(f"{path}: cannot be written ({reason(error)})") from error
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong first; SQLite's sentence without the statement that it is about."""
     while error.__cause__ is not None:
         error = error.__cause__

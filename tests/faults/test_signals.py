@@ -87,7 +87,7 @@ def test_ctrl_c_while_the_workers_are_being_started(tmp_path: Path, tiny_weights
 def test_a_signal_at_any_moment_is_honoured(
     seed: int, tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote, undisturbed: runs.Outcome
 ) -> None:
-    """Four times each, at random I/O calls or a moment after them; what is being published by then is finished."""
+    """Four times each, at random I/O calls or a moment after them, also while files are published."""
     region = small.tiny_region(tmp_path, tiny_weights)
     chance = random.Random(seed)  # noqa: S311 - it must repeat
     for _ in range(4):

@@ -1,5 +1,6 @@
 """Exported files, read back by other programs: GDAL's tools, pyogrio, geopandas, pyarrow, rasterio, sqlite."""
 
+import errno
 import json
 import resource
 import shutil
@@ -21,7 +22,8 @@ from affine import Affine
 from pyproj import CRS
 
 from pipeline import export
-from pipeline.errors import OutputError
+from pipeline.errors import Interrupted, OutputError, PipelineError
+from pipeline.export import rasters
 from pipeline.footprints.finish import SCHEMA
 from pipeline.mosaic import Mosaic, Scene
 from tiling.grid import Span, Window
@@ -177,23 +179,34 @@ def test_a_geopackage_that_is_open_elsewhere_is_left_alone(tmp_path, mark):
     path = export.export(batches(3), tmp_path, ["gpkg"], ABOUT)["gpkg"]
     before = path.read_bytes()
     Path(f"{path}{mark}").touch()
-    with pytest.raises(OutputError, match="close it in QGIS, run again"):
-        export.export(batches(5), tmp_path, ["gpkg"], ABOUT)
-    with pytest.raises(OutputError, match="close it in QGIS, run again"):
-        export.check(tmp_path)
+    for attempt in (lambda: export.export(batches(5), tmp_path, ["gpkg"], ABOUT), lambda: export.check(tmp_path)):
+        with pytest.raises(PipelineError, match="close it in QGIS, run again; what is done is kept") as told:
+            attempt()
+        assert not isinstance(told.value, OutputError)
+        assert told.value.exit_code == 1, "2 says that nothing was computed"
     assert path.read_bytes() == before
 
 
+FAILURES = {
+    "a request to end": (KeyboardInterrupt("now"), KeyboardInterrupt, "now"),
+    "the alarm of a run": (Interrupted(), Interrupted, "it resumes"),
+    "a broken disk": (OSError(errno.EIO, "Input/output error", "1.arrow"), OSError, "cannot be written .*'1.arrow'"),
+    "a damaged file": (pa.ArrowInvalid("not an Arrow file"), OSError, "cannot be written .*not an Arrow file"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("name", export.FORMATS)
-def test_a_failure_leaves_what_was_there(tmp_path, name):
+def test_what_goes_wrong_with_the_rows_is_told_and_leaves_what_was_there(tmp_path, name, failure):
     path = export.export(batches(3), tmp_path, [name], ABOUT)[name]
     before = path.read_bytes()
+    error, kind, said = FAILURES[failure]
 
     def failing():
         yield from batches(5)
-        raise KeyboardInterrupt
+        raise error
 
-    with pytest.raises((KeyboardInterrupt, OSError, RuntimeError, pa.ArrowException)):
+    with pytest.raises(kind, match=said):
         export.export(failing(), tmp_path, [name], ABOUT)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -274,6 +287,48 @@ def test_the_cog_is_one_with_overviews_and_holds_every_sample(tmp_path):
         assert file.block_shapes == [(512, 512)]
     assert max(seen) <= 512 * 900
     assert [entry.name for entry in tmp_path.iterdir()] == ["probability.tif"]
+
+
+def test_what_is_read_at_once_does_not_grow_with_the_width(tmp_path):
+    shape, seen = (600, 20_000), []
+    scene = Scene(Path("scenes/wide.tif"), Window.of(shape), (1, 2, 3), None, False, None)
+    region = Mosaic(shape, Affine(0.3, 0, 350_000, 0, -0.3, 3_060_000), CRS_WKT, (scene,))
+    array = samples(shape)
+    export.write_cog(tmp_path / "probability.tif", region, reader(array, seen))
+    (mask,) = export.write_masks(tmp_path / "masks", region, reader(array, seen), 127)
+    assert max(seen) <= 4 << 20
+    for path, expected in ((tmp_path / "probability.tif", array), (mask, 255 * ((array >= 127) & (array < 255)))):
+        with rasterio.open(path) as file:
+            assert np.array_equal(file.read(1), expected)
+
+
+def test_a_cog_is_made_of_the_plain_file_by_whom_the_caller_says(tmp_path):
+    region, asked = mosaic(), []
+
+    def call(task, plain, path):
+        asked.append((task, plain.exists(), path.exists()))
+        task(plain, path)
+
+    export.write_cog(tmp_path / "probability.tif", region, reader(samples(region.shape), []), call)
+    assert asked == [(rasters.to_cog, True, False)]
+
+
+class FileMade(Exception):  # noqa: N818
+    """Enough is known of a file."""
+
+
+@pytest.mark.parametrize("name", ["cog", "masks"])
+def test_files_beyond_4_gib_are_big_ones(tmp_path, monkeypatch, name):
+    create = rasterio.open
+
+    def huge(path, mode, **profile):
+        create(path, mode, **profile | {"height": 90_000, "width": 90_000, "sparse_ok": True}).close()
+        raise FileMade(path.read_bytes()[:4])
+
+    monkeypatch.setattr(rasters.rasterio, "open", huge)
+    with pytest.raises(FileMade) as made:
+        write(name, tmp_path)
+    assert made.value.args == (b"II+\0",)
 
 
 def test_masks_are_named_and_placed_as_their_scenes(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.picture import PREVIEW_SIDE, Album
+from pipeline.picture import NOTHING, PREVIEW_SIDE, Album
 from tiling.grid import Axis, BlockIndex, Grid
 
 BLOCK = BlockIndex(0, 1)
@@ -29,7 +29,9 @@ def test_a_thumbnail_is_there(kept: Path) -> None:
 
 
 def test_of_a_mosaic_that_grew_it_is_of_another_scale(kept: Path) -> None:
-    assert album(kept, PREVIEW_SIDE + 400).lacks(BLOCK)
+    grown = album(kept, PREVIEW_SIDE + 400)
+    assert grown.lacks(BLOCK)
+    assert grown.picture().getpixel((400, 100)) == NOTHING
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.9])
@@ -37,3 +39,4 @@ def test_cut_short_it_counts_for_nothing(kept: Path, share: float) -> None:
     (path,) = kept.iterdir()
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     assert album(kept, 1000).lacks(BLOCK)
+    assert album(kept, 1000).picture().getpixel((700, 200)) == NOTHING, "its worker was killed, its block given up"
