@@ -5,6 +5,7 @@ Descriptions below are the reference documentation, and the JSON schema that edi
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from pydantic import (
     Field,
     ValidationInfo,
     WithJsonSchema,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -25,9 +27,10 @@ from pydantic_core import PydanticCustomError
 import models
 from models.catalogue import CATALOGUE
 from models.catalogue import Network as NetworkFacts
+from pipeline import device
 from pipeline.yamlmodel import Auto, Section, at, load_model, no_choice, shown
 from pipeline.yamlnodes import Scalar
-from tiling.grid import round_up
+from tiling.grid import nearest, round_up
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     f"{prefix}i{end}": 1 << 10 * (power + 1) for power, prefix in enumerate("KMGT") for end in ("B", "")
@@ -113,7 +116,7 @@ Host = Annotated[
     str, _matching(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", "is not a host name; write e.g. data.example.org")
 ]
 Format = Literal["gpkg", "parquet", "flatgeobuf", "geojson"]
-Device = Annotated[str, _matching(r"auto|cpu|cuda(:\d{1,3})?", "is not a device; use auto, cpu, cuda or cuda:N")]
+Device = Annotated[str, _matching(device.PATTERN, device.RULE)]
 Walltime = Annotated[
     str, _matching(r"(\d{1,3}-)?\d{1,3}:[0-5]\d:[0-5]\d", "is not a walltime; write HH:MM:SS or D-HH:MM:SS")
 ]
@@ -133,6 +136,11 @@ class Pixels(Section):
     """[low, high] of the input that becomes 0..255 (linear, clipped); required for input that is not uint8."""
     nodata: Auto[float] = "auto"
     """Value of pixels without data (all three bands equal it); auto: the file's own nodata tag, mask or alpha band."""
+
+    @field_serializer("nodata", when_used="json")
+    def _as_text(self, nodata: Any) -> Any:
+        """JSON has no numbers that are not finite; as text they load again, and equal each other."""
+        return nodata if nodata == "auto" or math.isfinite(nodata) else str(nodata)
 
     @field_validator("bands")
     @classmethod
@@ -175,7 +183,7 @@ class ModelOptions(Section):
     name: Network = "ternausnet11"
     """The network."""
     weights: FilePath = Field(default_factory=lambda known: shipped_weights(known["name"]))
-    """A safetensors file; default: the weights that come with the project."""
+    """A safetensors or torch file; default: the weights that come with the project, for ternausnet11 only."""
 
 
 class Tiles(Section):
@@ -258,7 +266,7 @@ class Cluster(Section):
     walltime: Walltime = "01:00:00"
     """Time limit of a job, HH:MM:SS or D-HH:MM:SS; workers leave before it."""
     memory: Bytes | None = None
-    """Memory of a job, e.g. 32GiB; default: what the plan needs."""
+    """Memory of a job, e.g. 32GiB; default: the region's memory for each worker of it (one per GPU), and 1 GiB."""
     cores: Annotated[int, Field(ge=1, le=1024)] = 4
     """CPU cores of a job."""
     prologue: tuple[OneLine, ...] = ()
@@ -308,7 +316,7 @@ class Region(Section):
     probability: ProbabilityOptions = ProbabilityOptions()
     cluster: Cluster = Cluster()
     memory: Auto[Bytes] = "auto"
-    """Memory limit of one worker in bytes, e.g. 8GiB; auto: a fair share of the machine."""
+    """Memory limit of each worker with the network, e.g. 8GiB; auto: a fair share of machine or job, at most 6 GiB."""
     on_error: Literal["report", "stop"] = "report"
     """When a block fails; report: finish the rest, list the failed blocks, exit 3; stop: stop at once."""
 
@@ -345,9 +353,7 @@ def _check_size(size: int, halo: int | Literal["auto"], network: NetworkFacts) -
     """A tile's side must be a multiple of the network's stride, and leave something of the tile inside its halo."""
     stride = network.stride
     if size % stride:
-        low = size // stride * stride
-        nearest = " and ".join(str(n) for n in (low, low + stride) if n)
-        raise at("size", f"{size} is not a multiple of {stride}; nearest are {nearest}")
+        raise at("size", f"{size} is not a multiple of {stride}; nearest are {nearest(size, stride)}")
     if told := _too_small(size, (network.before, network.after) if halo == "auto" else (halo, halo), stride):
         raise at("size", told)
 

@@ -1,5 +1,8 @@
 """The one exception tree; each class carries the exit code of the process that ends with it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PipelineError(Exception):
     """Base of everything the pipeline raises on purpose; its text is one sentence for the user."""
@@ -18,6 +21,15 @@ class InputError(PipelineError):
         super().__init__("\n".join(self.problems))
 
 
+@contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """Add what bad input is found in the context to ``problems``, and go on: they are told all at once."""
+    try:
+        yield
+    except InputError as error:
+        problems += error.problems
+
+
 class OutputError(PipelineError):
     """The output folder cannot be used: in use by another run, differently configured, not writable."""
 
@@ -34,3 +46,8 @@ class Interrupted(PipelineError):  # noqa: N818 - a request that was honoured
     """Stopped by SIGTERM, SIGINT or the walltime; what is done is kept and a rerun resumes."""
 
     exit_code = 75
+
+    def __init__(
+        self, sentence: str = "interrupted; what is done is kept: run the same command again, and it resumes"
+    ) -> None:
+        super().__init__(sentence)

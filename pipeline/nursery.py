@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from multiprocessing import forkserver, get_context, resource_tracker
 
 from models.memory import KEEP_PAGES
+from pipeline import signals
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 """How Dask's nannies start workers; elsewhere, system libraries do not survive a fork of what has loaded them."""
@@ -58,10 +59,5 @@ def deaf() -> Iterator[None]:
     Ctrl-C in a terminal and a batch system's SIGTERM do. The server has to be there to tell of its workers' ends.
     """
     settable = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM) if settable else ()
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
+    with signals.handled(dict.fromkeys(signals.ENDING, signal.SIG_IGN) if settable else {}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

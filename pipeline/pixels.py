@@ -18,11 +18,10 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
-from rasterio.windows import Window as RasterWindow
 
 from pipeline.errors import PipelineError
 from pipeline.mosaic import Mosaic, Scene
-from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS, opened
+from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS, opened, raster_window
 from pipeline.scenes.resample import Warp
 from tiling.grid import Window
 
@@ -96,8 +95,8 @@ def _read_scene(mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint
             if handle.warp is not None:
                 handle.warp.read(part, lambda own: _read_new(handle.dataset, scene, own), rgb, valid)
             else:
-                rows, cols = part.within(scene.window)
-                _read_own(handle.dataset, scene, RasterWindow.from_slices(rows, cols), rgb, valid)
+                own = part.moved(-scene.window.rows.start, -scene.window.cols.start)
+                _read_own(handle.dataset, scene, own, rgb, valid)
     except ERRORS as error:
         _handles.forget(scene)
         place = f"rows {part.rows.start}..{part.rows.stop}, columns {part.cols.start}..{part.cols.stop}"
@@ -107,15 +106,13 @@ def _read_scene(mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint
 def _read_new(dataset: Any, scene: Scene, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A window of a scene's own pixels, in new arrays."""
     rgb, valid = np.empty((*window.shape, 3), np.uint8), np.empty(window.shape, bool)
-    slices = (slice(span.start, span.stop) for span in (window.rows, window.cols))
-    _read_own(dataset, scene, RasterWindow.from_slices(*slices), rgb, valid)
+    _read_own(dataset, scene, window, rgb, valid)
     return rgb, valid
 
 
-def _read_own(
-    dataset: Any, scene: Scene, window: RasterWindow, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]
-) -> None:
+def _read_own(dataset: Any, scene: Scene, part: Window, rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
     """A window of a scene's own pixels, into ``rgb`` and ``valid``."""
+    window = raster_window(part)
     if scene.scale is None:
         # GDAL writes straight into the interleaved array; reading by band and transposing takes twice as long
         dataset.read(scene.bands, window=window, out=rgb.transpose(2, 0, 1))
@@ -164,15 +161,14 @@ class _Handle:
 
     dataset: Any
     warp: Warp | None
-    window: Window
 
     @classmethod
     def to(cls, mosaic: Mosaic, scene: Scene) -> "_Handle":
         dataset = opened(scene.path)
         if not scene.resampled:
-            return cls(dataset, None, scene.window)
+            return cls(dataset, None)
         warp = Warp.to(mosaic, dataset.crs.to_wkt(), dataset.transform, dataset.shape, scene.window)
-        return cls(dataset, warp, scene.window)
+        return cls(dataset, warp)
 
 
 class _Handles(threading.local):

@@ -89,8 +89,6 @@ class Progress:
     """Machine-readable."""
     console: Console
     """For people; quiet when they asked for quiet."""
-    quiet: bool = False
-    """Nothing on the console but errors."""
     seconds: Counter[str] = field(default_factory=Counter)
     """Time by stage, summed over the workers, s."""
     _stage: Stage = field(default_factory=lambda: Stage("", "", 0, 0))
@@ -101,10 +99,10 @@ class Progress:
 
     def start(self, title: str, job: str, total: int, resumed: int = 0) -> None:
         """Begin a stage of ``total`` blocks, ``resumed`` of which are done; each ends with a ``job``."""
-        self.finish()
+        self.close()
         self._stage, self._told = Stage(title, job, total, resumed), time.monotonic()
         self.log.write("stage", name=title, blocks=total, resumed=resumed)
-        if self.console.is_terminal and not self.quiet:
+        if self.console.is_terminal and not self.console.quiet:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -147,16 +145,15 @@ class Progress:
             self._memory = time.monotonic(), text
         return text
 
-    def finish(self) -> None:
-        """End the stage's bar."""
+    def close(self) -> None:
+        """End the stage's bar: what is said next stands below it, and the terminal gets its cursor back."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def say(self, text: str) -> None:
         """A line for people."""
-        if not self.quiet:
-            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _log_facts(outcome: Finished) -> dict[str, Any]:

@@ -6,15 +6,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pyproj import CRS
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from models.samples import SAMPLE_MAX
 from pipeline.compute import Ledger
+from pipeline.config import CLUSTER_KEYS, Region
 from pipeline.journal import SAMPLES, Journal, Seal
+from pipeline.mosaic import Mosaic
 from pipeline.plan import Plan
-from pipeline.samples import SAMPLE_MAX
-from pipeline.words import counted, size
+from pipeline.words import counted, public, size
 
 LIBRARIES = ("torch", "rasterio", "zarr", "dask", "distributed", "shapely", "pyogrio", "pyarrow", "numpy")
 
@@ -46,6 +49,7 @@ def plan_facts(plan: Plan) -> dict[str, str]:
     return {
         "region": plan.name,
         "mosaic": f"{rows} × {cols} px, {counted(len(plan.mosaic.scenes), 'scene')}",
+        **resampled(plan.mosaic),
         "blocks": f"{int(plan.active.sum())} of {len(grid)} to look at, {side[0]} × {side[1]} px each",
         "tile": f"{need.tile[0]} × {need.tile[1]} px, halo {grid.rows.before} before and {grid.rows.after} after",
         "network": f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}",
@@ -59,6 +63,17 @@ def plan_facts(plan: Plan) -> dict[str, str]:
     }
 
 
+def resampled(mosaic: Mosaic) -> dict[str, str]:
+    """How many scenes are not on the mosaic's grid, and what they are resampled to; nothing where all are on it."""
+    number = sum(scene.resampled for scene in mosaic.scenes)
+    if not number:
+        return {}
+    crs = CRS.from_wkt(mosaic.crs)
+    name = f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.name
+    pixels = f"pixels of {mosaic.affine.a:.6g} × {-mosaic.affine.e:.6g} {crs.axis_info[0].unit_name}"
+    return {"resampled": f"{number:,} of {counted(len(mosaic.scenes), 'scene')}, to {pixels} in {name}"}
+
+
 def counts(plan: Plan, journal: Journal, ledger: Ledger) -> dict[str, int]:
     """Where every pixel of the mosaic went; the parts add up to the whole."""
     total = plan.grid.shape[0] * plan.grid.shape[1]
@@ -67,12 +82,30 @@ def counts(plan: Plan, journal: Journal, ledger: Ledger) -> dict[str, int]:
     for line in (line for line in journal.facts(SAMPLES) if line["block"] not in failed_too):
         for name in parts:
             parts[name] += line["counts"][name]
-    failed = sum(plan.grid.window(block).area for block in ledger.failed)
-    parts["no_data" if plan.mosaic.area is None else "outside"] += plan.skipped
-    return {"pixels": total, **parts, "failed": failed}
+    failed = {block: plan.grid.window(block).area for block in ledger.failed}
+    # a block without data is traced where its neighbours have some, and may fail as well
+    skipped = plan.skipped - sum(area for block, area in failed.items() if not plan.active[block.row, block.col])
+    parts["no_data" if plan.mosaic.area is None else "outside"] += skipped
+    return {"pixels": total, **parts, "failed": sum(failed.values())}
 
 
-def summary(plan: Plan, journal: Journal, ledger: Ledger, facts: Mapping[str, Any]) -> dict[str, Any]:
+def settings(region: Region) -> Any:
+    """The config as it was loaded, defaults and all, in a form that loads again; without what may hold secrets."""
+    content, kind = region.model_dump(mode="json", exclude={"cluster": {"prologue"}}), region.cluster.kind
+    own = {key: value for key, value in content["cluster"].items() if kind in CLUSTER_KEYS.get(key, (kind,))}
+    return _public(content | {"cluster": own})
+
+
+def _public(value: Any) -> Any:
+    """A JSON value, the texts in it without the queries of URLs."""
+    if isinstance(value, dict):
+        return {key: _public(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_public(each) for each in value]
+    return public(value) if isinstance(value, str) else value
+
+
+def summary(region: Region, plan: Plan, journal: Journal, ledger: Ledger, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The content of run.json."""
     return {
         "name": plan.name,
@@ -80,6 +113,7 @@ def summary(plan: Plan, journal: Journal, ledger: Ledger, facts: Mapping[str, An
         **facts,
         "versions": {"seamless-footprints": version("seamless-footprints"), "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
+        "config": settings(region),
         "fingerprint": journal.head["fingerprint"],
         "began": journal.head["began"],
         "threshold": plan.shaping.level / SAMPLE_MAX,

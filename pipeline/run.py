@@ -16,13 +16,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import config, durable, nursery
+from pipeline import config, durable, nursery, signals
 from pipeline.config import Region
-from pipeline.errors import BlocksFailed, Interrupted, PipelineError
+from pipeline.errors import BlocksFailed, InputError, Interrupted, PipelineError, collecting
 from pipeline.jobs import GRACE, Stop
+from pipeline.words import counted
 
 if TYPE_CHECKING:
+    from pipeline.mosaic import Mosaic
     from pipeline.progress import Progress
+    from pipeline.trial import Request
 
 EXAMPLES = """examples:
   python -m pipeline.run configs/demo.yaml
@@ -94,16 +97,15 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
 def execute(region: Region, options: argparse.Namespace, stop: Stop) -> int:
     """Survey, connect, produce."""
     gc.disable()  # until all is imported: that makes no garbage, and looking for it takes a tenth of the time
-    from pipeline import fingerprint, survey, workspace
+    from pipeline import fingerprint, workspace
     from pipeline.log import Log
     from pipeline.progress import Progress, terminal
-    from pipeline.trial import Request
 
-    mosaic, request = survey.survey(region), Request.of(region)
+    mosaic, request = look(region)
     print_ = fingerprint.of(region, mosaic, request.weights)
     durable.refuse_open(region.output / workspace.GEOPACKAGE)
     with workspace.hold(region.output) as space, closing(Log(region.output / "run.log")) as log:
-        progress = Progress(log, terminal(options.quiet), options.quiet)
+        progress = Progress(log, terminal(options.quiet))
         if not options.overwrite and space.finished(print_):
             space.tidy()  # it may have been killed just before it did so itself
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
@@ -118,17 +120,27 @@ def execute(region: Region, options: argparse.Namespace, stop: Stop) -> int:
             gc.freeze()
             gc.enable()
             production = Production(region, mosaic, request, print_, space, progress, options.overwrite)
-            with Crew.of(client, stop) as crew, closing_bar(progress):
+            with Crew.of(client, stop) as crew, closing(progress):
                 return conclude(production.run(crew), region.output, progress)
 
 
-@contextmanager
-def closing_bar(progress: "Progress") -> Iterator[None]:
-    """End the bar whatever happens: an error is told below it, and the terminal gets its cursor back."""
-    try:
-        yield
-    finally:
-        progress.finish()
+def look(region: Region) -> tuple["Mosaic", "Request"]:
+    """The scenes as one mosaic, and the network that is asked for.
+
+    Raises:
+        InputError: everything that is wrong with any of them.
+    """
+    from pipeline import survey
+    from pipeline.trial import Request
+
+    problems: list[str] = []
+    with collecting(problems):
+        mosaic = survey.survey(region)
+    with collecting(problems):
+        request = Request.of(region)
+    if problems:
+        raise InputError(*problems)
+    return mosaic, request
 
 
 def will_compute(region: Region, overwrite: bool) -> bool:
@@ -146,14 +158,19 @@ def write_config(options: argparse.Namespace) -> int:
 
 def show(region: Region, overwrite: bool) -> int:
     """Print the plan, unless the run would be refused."""
-    from pipeline import fingerprint, plan, report, survey, workspace
-    from pipeline.trial import Request
+    from pipeline import fingerprint, plan, report, workspace
 
-    mosaic, request, space = survey.survey(region), Request.of(region), workspace.Workspace(region.output)
+    (mosaic, request), space = look(region), workspace.Workspace(region.output)
+    durable.refuse_open(region.output / workspace.GEOPACKAGE)
     done = not overwrite and space.finished(fingerprint.of(region, mosaic, request.weights))
     head = None if overwrite else space.head()
     engine = request.remembering(head).answer(mosaic)
-    report.show(plan.make(region, mosaic, request.weights, engine, head))
+    made = plan.make(region, mosaic, request.weights, engine, head)
+    if not done:
+        from pipeline.produce import refuse_full_disk
+
+        refuse_full_disk(made)
+    report.show(made)
     if done:
         print(f"{region.output}: already done; a run would change nothing")
     return 0
@@ -173,9 +190,9 @@ def conclude(content: dict[str, Any], output: Path, progress: "Progress") -> int
     from pipeline import report
 
     progress.say(report.closing(content, output))
-    if content["failed_blocks"]:
-        listed = "\n  ".join(f"{block}: {reason}" for block, reason in content["failed_blocks"].items())
-        raise BlocksFailed(f"{output}: finished, but {len(content['failed_blocks'])} blocks failed:\n  {listed}")
+    if failed := content["failed_blocks"]:
+        listed = "\n  ".join(f"{block}: {reason}" for block, reason in failed.items())
+        raise BlocksFailed(f"{output}: finished, but {counted(len(failed), 'block')} failed:\n  {listed}")
     return 0
 
 
@@ -193,16 +210,13 @@ def stoppable(quiet: bool) -> Iterator[Stop]:
         signal.setitimer(signal.ITIMER_REAL, GRACE + 2)
 
     def give_up(_: int, __: object) -> None:
-        raise Interrupted("interrupted; what is done is kept: run the same command again, and it resumes")
+        raise Interrupted
 
-    handlers = {signal.SIGTERM: handle, signal.SIGINT: handle, signal.SIGALRM: give_up}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield stop
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with signals.handled({**dict.fromkeys(signals.ENDING, handle), signal.SIGALRM: give_up}):
+        try:
+            yield stop
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 if __name__ == "__main__":

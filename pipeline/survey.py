@@ -10,10 +10,10 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from pipeline.config import Region
-from pipeline.errors import InputError
+from pipeline.errors import InputError, collecting
 from pipeline.mosaic import Mosaic, Scene
 from pipeline.scenes import area
-from pipeline.scenes.checks import PHASE_TOLERANCE, drift, joint_problems, scene_problems
+from pipeline.scenes.checks import PHASE_TOLERANCE, drift, half_world, joint_problems, scene_problems
 from pipeline.scenes.headers import Facts, headers
 from pipeline.scenes.sources import expand, output_problems
 from tiling.grid import Span, Window
@@ -29,7 +29,7 @@ def survey(region: Region) -> Mosaic:
         InputError: every problem of every scene, of the area and of the output folder.
     """
     problems: list[str] = []
-    sources = expand(region.scenes, region.remote, problems)
+    sources = expand(region.scenes, region.remote, problems, region.output)
     problems += output_problems(region.output, sources, region.scenes)
     sound = _sound(headers(sources, problems), region, problems)
     problems += joint_problems(sound, region)
@@ -67,15 +67,15 @@ def place(found: Sequence[Facts], region: Region) -> Mosaic:
     """The scenes on the first one's pixel grid, or on the one that the region asks for.
 
     Raises:
-        InputError: the scenes are too far apart for one mosaic, or one lies where the mosaic's CRS cannot reach.
+        InputError: the scenes are too far apart for one mosaic, or some lie where the mosaic's CRS cannot reach.
     """
     crs, affine = _grid(found[0], region)
     to_pixels = ~affine
     aligned = [bool(each.crs == crs) and max(drift(to_pixels, each)) <= PHASE_TOLERANCE for each in found]
-    windows = [(_own if fits else _covered)(each, crs, to_pixels) for each, fits in zip(found, aligned, strict=True)]
+    windows = _windows(found, aligned, crs, to_pixels)
     top, left = min(each.rows.start for each in windows), min(each.cols.start for each in windows)
     shape = max(each.rows.stop for each in windows) - top, max(each.cols.stop for each in windows) - left
-    if shape[0] * shape[1] > MOSAIC_PIXELS_MAX:
+    if shape[0] * shape[1] > MOSAIC_PIXELS_MAX or shape[1] * affine.a > half_world(crs):
         raise InputError(
             f"scenes: they span {shape[1]:,} × {shape[0]:,} px; process distant ones as regions of their own"
         )
@@ -107,7 +107,7 @@ def _bounds(each: Facts, crs: CRS) -> tuple[float, float, float, float]:
     """(left, bottom, right, top) of a scene in another CRS.
 
     Raises:
-        InputError: the CRS does not reach so far.
+        InputError: the CRS does not reach so far, or ends in the middle of it.
     """
     try:
         left, bottom, right, top = transform_bounds(each.crs, crs, *each.bounds, densify_pts=101)
@@ -115,13 +115,19 @@ def _bounds(each: Facts, crs: CRS) -> tuple[float, float, float, float]:
         raise _beyond(each, crs) from error
     if not all(map(math.isfinite, (left, bottom, right, top))):
         raise _beyond(each, crs)
+    if left > right or right - left > half_world(crs):
+        cure = "choose a grid.crs that goes on there, e.g. UTM"
+        raise InputError(f"{each.source}: crosses the antimeridian, where {_name(crs)} ends; {cure}")
     return left, bottom, right, top
 
 
 def _beyond(each: Facts, crs: CRS) -> InputError:
-    name = f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else "the mosaic's coordinate reference system"
     cure = "choose another grid.crs, or make it a region of its own"
-    return InputError(f"{each.source}: cannot be brought into {name}, which does not reach it; {cure}")
+    return InputError(f"{each.source}: cannot be brought into {_name(crs)}, which does not reach it; {cure}")
+
+
+def _name(crs: CRS) -> str:
+    return f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else "the mosaic's coordinate reference system"
 
 
 def ground_size(each: Facts) -> float:
@@ -144,6 +150,18 @@ def metres_per_unit(crs: CRS, x: float, y: float) -> tuple[float, float]:
         return along_x, along_y
     mean = math.sqrt(along_x * along_y)
     return (1.0, 1.0) if abs(mean - 1) < NOMINAL else (mean, mean)
+
+
+def _windows(found: Sequence[Facts], aligned: Sequence[bool], crs: CRS, to_pixels: Affine) -> list[Window]:
+    """The pixels of the grid that each scene has, or covers where it is not ``aligned`` with them."""
+    windows: list[Window] = []
+    problems: list[str] = []
+    for each, fits in zip(found, aligned, strict=True):
+        with collecting(problems):
+            windows.append((_own if fits else _covered)(each, crs, to_pixels))
+    if problems:
+        raise InputError(*problems)
+    return windows
 
 
 def _own(each: Facts, _: CRS, to_pixels: Affine) -> Window:

@@ -1,17 +1,14 @@
 """What the page says in numbers: counts, timings, plan against actual, versions, fingerprint."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.journal import SAMPLES, Journal
 from pipeline.plan import Plan
-from pipeline.words import counted, size
+from pipeline.words import counted, public, size
 
 STAGES = ("read", "infer", "store", "outline", "finish")
-# What signs a URL, and nobody else may read.
-SECRET = re.compile(r"\?[^\s'\"]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +89,7 @@ def _origin(plan: Plan, content: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows, cols = plan.grid.shape
     facts = [
         ("mosaic", f"{rows:,} × {cols:,} px from {counted(len(plan.mosaic.scenes), 'scene')}"),
+        ("resampled", content["plan"].get("resampled", "no scene")),
         ("blocks", "{} × {} px".format(*plan.grid.block_shape)),
         ("halo", f"{plan.grid.rows.before} px before, {plan.grid.rows.after} px after"),
         ("network", f"{engine.network}, {engine.device}, {engine.precision}, test-time augmentation {engine.tta}"),
@@ -107,8 +105,3 @@ def _origin(plan: Plan, content: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _fingerprint(fingerprint: Mapping[str, Any]) -> list[tuple[str, str]]:
     """All of it but the scenes, of which there may be thousands."""
     return [(key, public(str(value))) for key, value in sorted(fingerprint.items()) if key not in ("scenes", "weights")]
-
-
-def public(text: str) -> str:
-    """A text without the queries of URLs, which may hold keys."""
-    return SECRET.sub("?…", text) if "://" in text else text

@@ -1,23 +1,21 @@
 """The polygon of a region: read from a vector file, and brought into the mosaic's pixel coordinates.
 
-Only formats that hold everything in the one file are accepted, told by their first bytes: GDAL has vector drivers that
-read other files, databases and URLs.
+Only four formats are accepted, told by their first bytes: GDAL has vector drivers that read other files, databases and
+URLs. Of the four an ESRI Shapefile alone has others beside it, of the same name: ``.shx``, ``.dbf``, ``.prj``.
 """
 
 import stat
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, collecting
 from pipeline.mosaic import Mosaic
 
 BYTES_MAX = 64 << 20  # a country's boundary at full detail is about 10 MiB
@@ -28,13 +26,11 @@ FORMATS = {b"{": "GeoJSON", b"SQLite format 3": "GPKG", b"fgb\x03": "FlatGeobuf"
 
 def problems(path: Path | None) -> list[str]:
     """Sentences on an area's file, before the mosaic is known."""
-    if path is None:
-        return []
-    try:
-        _polygons(path)
-    except InputError as error:
-        return list(error.problems)
-    return []
+    found: list[str] = []
+    with collecting(found):
+        if path is not None:
+            _polygons(path)
+    return found
 
 
 def within(mosaic: Mosaic, path: Path | None) -> Mosaic:
@@ -49,7 +45,8 @@ def within(mosaic: Mosaic, path: Path | None) -> Mosaic:
     try:
         area = _in_pixels(polygons, crs, mosaic)
     except ProjError as error:
-        raise InputError(f"area {path}: cannot be brought into the scenes' CRS: {error}") from error
+        cure = "is its own CRS right, and is it of this region?"
+        raise InputError(f"area {path}: cannot be brought into the scenes' CRS: {error}; {cure}") from error
     height, width = mosaic.shape
     if not shapely.intersects(area, shapely.box(0, 0, width, height)):
         raise InputError(f"area {path}: does not meet the scenes; is its coordinate reference system right?")
@@ -75,7 +72,19 @@ def _polygons(path: Path) -> tuple[CRS, NDArray[np.object_]]:
         raise InputError(f"area {path}: has coordinates that are not finite")
     if not meta["crs"]:
         raise InputError(f"area {path}: declares no coordinate reference system; write one: ogr2ogr -a_srs EPSG:<code>")
-    return CRS.from_user_input(meta["crs"]), polygons
+    crs = CRS.from_user_input(meta["crs"])
+    _refuse_no_degrees(path, crs, polygons)
+    return crs, polygons
+
+
+def _refuse_no_degrees(path: Path, crs: CRS, polygons: NDArray[np.object_]) -> None:
+    """Refuse what GeoJSON without a CRS most often is: metres, which its standard takes for degrees."""
+    left, bottom, right, top = shapely.total_bounds(polygons)
+    if crs.is_geographic and (max(-left, right) > 360 or max(-bottom, top) > 90):
+        raise InputError(
+            f"area {path}: has coordinates like {left:.6g}, {bottom:.6g} and declares degrees, as GeoJSON without a "
+            f"coordinate reference system does; write the right one: ogr2ogr -a_srs EPSG:<code> area.gpkg {path.name}"
+        )
 
 
 def _format(path: Path) -> str:
@@ -102,12 +111,7 @@ def _in_pixels(polygons: NDArray[np.object_], crs: CRS, mosaic: Mosaic) -> Any:
     to_pixels = ~mosaic.affine
 
     def move(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _applied(to_pixels, to_mosaic.transform(points[:, 0], points[:, 1], errcheck=True))
+        return np.column_stack(to_pixels @ to_mosaic.transform(points[:, 0], points[:, 1], errcheck=True))
 
     moved = shapely.transform(shapely.segmentize(polygons, step), move)
     return shapely.union_all(shapely.make_valid(moved))
-
-
-def _applied(affine: Affine, points: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    x, y = points
-    return np.column_stack([affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f])

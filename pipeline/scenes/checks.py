@@ -78,6 +78,13 @@ def _range_problems(facts: Facts) -> Iterator[str]:
 _TO_UTM = "warp it to a projected CRS, e.g. UTM: gdalwarp -t_srs"
 
 
+def half_world(crs: CRS) -> float:
+    """Half the way around the world, in units of a CRS that ends at the antimeridian; infinite where none does."""
+    if crs.is_geographic:
+        return 180.0
+    return MERCATOR_EDGE if crs == CRS.from_epsg(3857) else math.inf
+
+
 def _is_geographic(facts: Facts) -> bool:
     return facts.crs is not None and bool(facts.crs.is_geographic)
 
@@ -153,14 +160,14 @@ def _crs_option_problems(first: Facts, region: Region) -> Iterator[str]:
 
 def _antimeridian_problems(found: Sequence[Facts]) -> Iterator[str]:
     """Scenes on both sides of it would make a mosaic around the world."""
-    for kind, half in ((_is_geographic, 180.0), (_is_mercator, MERCATOR_EDGE)):
+    for kind in (_is_geographic, _is_mercator):
         placed = [facts for facts in found if kind(facts)]
-        yield from _around_the_world(placed, half) if placed else ()
+        yield from _around_the_world(placed) if placed else ()
 
 
-def _around_the_world(placed: Sequence[Facts], half: float) -> Iterator[str]:
+def _around_the_world(placed: Sequence[Facts]) -> Iterator[str]:
     west, east = min(placed, key=lambda facts: facts.bounds[0]), max(placed, key=lambda facts: facts.bounds[2])
-    if east.bounds[2] - west.bounds[0] > half:
+    if east.bounds[2] - west.bounds[0] > half_world(placed[0].crs or CRS()):
         yield f"{west.source} and {east.source} lie on both sides of the antimeridian; process them as two regions"
 
 

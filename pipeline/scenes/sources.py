@@ -17,11 +17,15 @@ Source = Path | str
 """A file, or the URL of one."""
 
 
-def expand(entries: Sequence[str], hosts: Sequence[str], problems: list[str]) -> list[Source]:
+def expand(
+    entries: Sequence[str], hosts: Sequence[str], problems: list[str], output: Path | None = None
+) -> list[Source]:
     """The scenes of files, folders, globs and URLs, sorted within each entry, each scene once.
 
-    ``hosts`` are those that URLs may name. Sentences on entries that give nothing go to ``problems``.
+    ``hosts`` are those that URLs may name. Sentences on entries that give nothing go to ``problems``. What runs have
+    made in ``output`` is no scene to a glob above it: a region has the same scenes each time.
     """
+    made = _real(output) if output and _is_made(output) else None
     found: dict[str, Source] = {}
     for entry in entries:
         if is_remote(entry):
@@ -29,23 +33,36 @@ def expand(entries: Sequence[str], hosts: Sequence[str], problems: list[str]) ->
             problems += [f"{_without_secrets(entry)}: {problem}"] if problem else []
             found |= {} if problem else {entry: entry}
             continue
-        paths = list(_files(Path(entry)))
+        paths = list(_files(Path(entry), made))
         problems += [] if paths else [_nothing(entry)]
         for path in paths:
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
 
-def _files(entry: Path) -> Iterator[Path]:
+def _is_made(output: Path) -> bool:
+    """Whether a run has begun in an output folder: before, no scene lay in it, or the run would have been refused."""
+    return any((output / name).exists() for name in (".work", "run.json"))
+
+
+def _files(entry: Path, made: Path | None) -> Iterator[Path]:
     if entry.is_dir():
         yield from (path for path in sorted(entry.iterdir()) if path.suffix.lower() in SUFFIXES)
     elif os.path.lexists(entry):
         yield entry
     else:
-        folder, pattern = _split_glob(entry)
-        # pathlib's glob would not follow links to folders, which is how archives are put together
-        names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-        yield from (folder / name for name in sorted(names) if not (folder / name).is_dir())
+        yield from _matches(*_split_glob(entry), made)
+
+
+def _matches(folder: Path, pattern: str, made: Path | None) -> Iterator[Path]:
+    """The files of a glob, but for those in a folder that runs have ``made`` and that it does not point into."""
+    if made and _real(folder).is_relative_to(made):
+        made = None
+    # pathlib's glob would not follow links to folders, which is how archives are put together
+    for name in sorted(glob.glob(pattern, root_dir=folder, recursive=True)):  # noqa: PTH207
+        path = folder / name
+        if not (path.is_dir() or (made and _real(path).is_relative_to(made))):
+            yield path
 
 
 def _split_glob(entry: Path) -> tuple[Path, str]:

@@ -2,6 +2,10 @@
 
 import json
 import math
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,39 @@ def test_a_real_inria_crop(shared_data: Path, tmp_path: Path, model: dict[str, s
     report, found = produced(tmp_path, scenes=[str(shared_data / "inria_austin_crop/image.tif")], model=model)
     assert report["counts"]["predicted"] == 1_000_000
     assert found.crs.to_epsg() == 26914
+
+
+def test_the_folder_of_a_dense_town_never_takes_more_than_the_plan_says(shared_data: Path, tmp_path: Path) -> None:
+    """With the shipped network, whose probabilities are what real ones are, and everything that can be asked for."""
+    keys = {
+        "scenes": [str(shared_data / "oam_banepa_nepal/banepa_labelled_0p26m.tif")],
+        "footprints": {"formats": ["gpkg", "parquet", "flatgeobuf", "geojson"]},
+        "probability": {"cog": True, "masks": True},
+    }
+    with taken(tmp_path / "out") as most:
+        report, _ = produced(tmp_path, **keys)
+    limit = re.match(r"([\d.]+) MiB", report["plan"]["disk"])
+    assert limit
+    assert 4 << 20 < most[0] <= float(limit[1]) * (1 << 20)
+
+
+@contextmanager
+def taken(folder: Path) -> Iterator[list[int]]:
+    """The most bytes that files of a folder take meanwhile."""
+    most, over = [0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.02):
+            with suppress(FileNotFoundError):  # one that was renamed meanwhile
+                most[0] = max(most[0], sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        watcher.join()
 
 
 @pytest.mark.slow

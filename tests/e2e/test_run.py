@@ -12,6 +12,7 @@ from affine import Affine
 from runs import finish
 from small import AFFINE, texture, write_region, write_scene
 
+from pipeline import config
 from pipeline.run import main
 
 SHAPE, CUT = (330, 500), 210
@@ -45,6 +46,11 @@ def test_the_report_adds_up(output: Path) -> None:
     )
     assert counts["no_data"] == 60 * 60
     assert {path.name for path in (output / ".work").iterdir()} == {"journal.jsonl", "lease.lock", "thumbnails"}
+
+
+def test_the_report_holds_the_config(region: Path, output: Path) -> None:
+    told = json.loads((output / "run.json").read_text())["config"]
+    assert config.Region.model_validate(told) == config.load(region)
 
 
 def test_xarray_opens_the_probabilities(output: Path) -> None:

@@ -4,6 +4,7 @@ A case writes files into an empty folder and returns the text of the region.yaml
 stands for the folder, ``{size}`` for the size of its a.tif.
 """
 
+import json
 import os
 import struct
 import warnings
@@ -17,6 +18,7 @@ import imagery
 import numpy as np
 import pyogrio
 import rasterio
+import rasterio.shutil
 import shapely
 import tiffs
 from affine import Affine
@@ -502,6 +504,40 @@ def the_pole_in_mercator(folder: Path) -> str:
     return f"{SCENE}\ngrid: {{crs: 'EPSG:3857', resample: true}}"
 
 
+ENDS = "choose a grid.crs that goes on there, e.g. UTM"
+FIJI = {"crs": "EPSG:32701", "transform": Affine(1000, 0, 160_000, 0, -1000, 8_100_000)}
+
+
+@case(f"{{}}/a.tif: crosses the antimeridian, where EPSG:4326 ends; {ENDS}")
+def across_the_antimeridian_of_the_grid(folder: Path) -> str:
+    sound(folder, **FIJI)
+    return f"{SCENE}\ngrid: {{crs: 'EPSG:4326', resample: true}}"
+
+
+@case(f"{{}}/a.tif: crosses the antimeridian, where EPSG:3857 ends; {ENDS}")
+def across_the_antimeridian_of_a_mercator_grid(folder: Path) -> str:
+    sound(folder, **FIJI)
+    return f"{SCENE}\ngrid: {{crs: 'EPSG:3857', resample: true}}"
+
+
+@case(
+    f"{{}}/b.tif: crosses the antimeridian, where EPSG:4326 ends; {ENDS}",
+    f"{{}}/c.tif: crosses the antimeridian, where EPSG:4326 ends; {ENDS}",
+)
+def across_the_antimeridian_of_the_first_scene(folder: Path) -> str:
+    sound(folder, crs="EPSG:4326", transform=Affine(1e-3, 0, 179.9, 0, -1e-3, -17))
+    sound(folder, "b.tif", **FIJI)
+    sound(folder, "c.tif", **FIJI)
+    return "scenes: [a.tif, b.tif, c.tif]\ngrid: {resample: true}"
+
+
+@case("scenes: they span 359,775 × 50 px; process distant ones as regions of their own")
+def on_both_sides_of_the_antimeridian_of_the_grid(folder: Path) -> str:
+    sound(folder, crs="EPSG:4326", transform=Affine(1e-3, 0, 179.85, 0, -1e-3, 0))
+    sound(folder, "b.tif", crs="EPSG:32601", transform=Affine(100, 0, 180_000, 0, -100, 1000))
+    return "scenes: [a.tif, b.tif]\ngrid: {resample: true}"
+
+
 RESAMPLE = "set grid.resample: true to resample it"
 
 
@@ -733,6 +769,14 @@ def area_elsewhere(folder: Path) -> str:
     return _area(folder, '{"type": "Polygon", "coordinates": [[[1, 1], [2, 1], [2, 2], [1, 1]]]}')
 
 
+@case(
+    "area {}/area.geojson: cannot be brought into the scenes' CRS: transform error: Point outside of projection "
+    "domain; is its own CRS right, and is it of this region?"
+)
+def area_a_quarter_of_the_earth_away(folder: Path) -> str:
+    return _area(folder, '{"type": "Polygon", "coordinates": [[[105, 0], [105.1, 0], [105, 0.1], [105, 0]]]}')
+
+
 @case("area {}/area.gpkg: declares no coordinate reference system; write one: ogr2ogr -a_srs EPSG:<code>")
 def area_without_crs(folder: Path) -> str:
     sound(folder)
@@ -740,6 +784,15 @@ def area_without_crs(folder: Path) -> str:
     with warnings.catch_warnings(action="ignore"):
         pyogrio.raw.write(folder / "area.gpkg", wkb, [np.array([1])], ["n"], geometry_type="Polygon", crs=None)
     return f"{SCENE}\narea: area.gpkg"
+
+
+@case(
+    "area {}/area.geojson: has coordinates like 500000, 5.3e+06 and declares degrees, as GeoJSON without a coordinate "
+    "reference system does; write the right one: ogr2ogr -a_srs EPSG:<code> area.gpkg area.geojson"
+)
+def area_in_metres_called_degrees(folder: Path) -> str:
+    corners = [[5e5, 5.3e6], [500_020, 5.3e6], [500_020, 5_300_020], [5e5, 5.3e6]]
+    return _area(folder, json.dumps({"type": "Polygon", "coordinates": [corners]}))
 
 
 @case("area {}/area.geojson: is larger than 64 MiB; simplify it")
@@ -859,12 +912,14 @@ def three_problems(folder: Path) -> str:
     "{}/b.tif: has no coordinate reference system; write it into the file: gdal_edit.py -a_srs EPSG:<code>",
     "{}/b.tif: holds uint16 values; say which range becomes 0..255: pixels.scale: [low, high]",
     "area {}/nix.gpkg: cannot be read: No such file or directory",
+    "model.weights: {}/nix.safetensors: there is no such file",
 )
 def everything_at_once(folder: Path) -> str:
     sound(folder)
     imagery.write(folder / "b.tif", imagery.noise(9, 9).astype(np.uint16), crs=None)
     (folder / "c.tif").touch()
-    return "scenes: [a.tif, nix.tif, b.tif, c.tif]\noutput: a.tif/out\narea: nix.gpkg"
+    scenes = "scenes: [a.tif, nix.tif, b.tif, c.tif]"
+    return f"{scenes}\noutput: a.tif/out\narea: nix.gpkg\nmodel: {{weights: nix.safetensors}}"
 
 
 @case(r"{}/red\x1b[31m\n.tif: is empty")

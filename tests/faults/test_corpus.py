@@ -35,6 +35,16 @@ def test_it_is_refused_before_any_compute(
     assert tree(tmp_path) == before
 
 
+def test_a_dry_run_tells_all_that_a_run_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    region = imagery.region(tmp_path, CASES["everything_at_once"].make(tmp_path))
+    told = []
+    for options in ([], ["--dry-run"]):
+        assert run.main([str(region), *options]) == 2
+        told.append(capsys.readouterr().err.splitlines())
+    assert told[0] == told[1]
+    assert len(told[0]) == len(CASES["everything_at_once"].sentences)
+
+
 def test_there_are_enough() -> None:
     assert len(CASES) >= 80
 

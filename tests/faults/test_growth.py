@@ -37,6 +37,20 @@ def test_scenes_are_added_to_a_finished_region(tmp_path: Path, tiny_weights: Pat
     assert "already done" in zygote.run(region).text
 
 
+def test_rasters_beside_the_scenes_are_no_scenes(tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote) -> None:
+    small.tiny_region(tmp_path, tiny_weights)
+    rasters = {"cog": True, "masks": True}
+    region = small.write_region(tmp_path, tiny_weights, ["**/*.tif"], probability=rasters, **small.TINY)
+    assert zygote.run(region, kind="exit", at=70).code == 137
+    assert zygote.run(region).code == 0
+    assert {"probability.tif", "masks/a.tif"} <= runs.report(tmp_path / "out")["files"].keys()
+    assert "already done" in zygote.run(region).text
+    small.write_blots(tmp_path / "scenes/c.tif", 5, (0, small.TINY_SHAPE[1]), (130, 100))
+    grown = zygote.run(region)
+    assert grown.code == 0, grown.text
+    assert len(runs.report(tmp_path / "out")["fingerprint"]["scenes"]) == 3
+
+
 def test_blocks_whose_padding_becomes_pixels_are_computed_again(
     tmp_path: Path, tiny_weights: Path, zygote: runs.Zygote
 ) -> None:

@@ -293,6 +293,13 @@ def test_any_text_is_parsed_or_refused_in_a_sentence(text: str) -> None:
     assert all(problem.startswith("x.yaml") for problem in told)
 
 
+@pytest.mark.parametrize("nodata", ["nan", "-inf", "-9999", "auto"])
+def test_a_region_is_json_also_with_what_json_has_no_number_for(tmp_path: Path, nodata: str) -> None:
+    content = load(tmp_path, MINIMAL + f"pixels: {{nodata: {nodata}}}\n").model_dump(mode="json")
+    assert json.loads(json.dumps(content, allow_nan=False)) == content, "a nan as a number does not equal itself"
+    assert str(config.Pixels.model_validate(content["pixels"]).nodata).startswith(nodata)
+
+
 def test_the_schema_for_editors_is_current() -> None:
     stored = Path(__file__).parents[2] / "configs/region.schema.json"
     assert json.loads(stored.read_text()) == config.json_schema(), (

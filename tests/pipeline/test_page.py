@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from pipeline import machine, page, words
+from pipeline.engine import Engine
 from pipeline.footprints.finish import SCHEMA
 from pipeline.footprints.shaping import Shaping
 from pipeline.journal import SAMPLES, Journal
 from pipeline.mosaic import Mosaic, Scene
 from pipeline.page import facts, gathering, histogram
-from pipeline.plan import Engine, Plan, Projection
+from pipeline.plan import Plan, Projection
 from tiling.grid import Axis, BlockIndex, Grid, Window
 
 AFFINE = Affine(0.3, 0, 392000, 0, -0.3, 5820000)
@@ -112,6 +113,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
         log.write('{"time": "", "event": "done", "stage": "samples", "blo')  # a run that was killed while it wrote
     shapes = [house(100, 100, 60, 20), house(400, 700, 30), house(800, 200, 100)]
     content = {
+        "plan": {"resampled": "1 of 2 scenes, to pixels of 0.3 × 0.3 metre in EPSG:32633"},
         "seconds": {"read": 4.0, "infer": 12.0, "store": 2.0, "outline": 1.0, "finish": 0.5, "wall": 15.5},
         "counts": {"pixels": 921600, "predicted": 614400, "no_data": 102400, "outside": 102400, "failed": 102400},
         "failed_blocks": {"0-1": "samples: https://example.org/a.tif?X-Signature=topsecret cannot be read"},
@@ -160,6 +162,12 @@ def test_keys_in_urls_are_not_shown(run: Run) -> None:
     text = run.page().read_text()
     assert "topsecret" not in text
     assert "cannot be read" in text
+
+
+def test_what_was_resampled_is_said(run: Run) -> None:
+    assert "1 of 2 scenes, to pixels of 0.3 × 0.3 metre in EPSG:32633" in Elements(run.page().read_text()).text
+    alike = replace(run, content={**run.content, "plan": {}})
+    assert ("resampled", "no scene") in facts.of(alike.plan, alike.content, alike.journal).origin
 
 
 def test_every_picture_has_a_text(run: Run) -> None:

@@ -95,7 +95,7 @@ def test_a_batch_log_gets_lines_with_blocks_pace_memory_and_failures(log: Log, m
     shown.start("network", SAMPLES, 4, resumed=1)
     shown.ended(samples(0))
     shown.ended(failed(1))
-    shown.finish()
+    shown.close()
     first, second, third = text.getvalue().splitlines()
     assert first.endswith("network: 3 blocks, 1 more done before")
     assert "network: 2 of 4 blocks, " in second
@@ -124,8 +124,8 @@ def test_a_terminal_gets_one_bar_a_stage(log: Log) -> None:
     shown.ended(outline(0))
     shown.ended(samples(1))
     shown.start("footprints", "finish", 3)
-    shown.finish()
-    shown.finish()
+    shown.close()
+    shown.close()
     assert "3/3" in text.getvalue()
     assert "4/3" not in text.getvalue(), "an outline is no block more"
     assert "footprints" in text.getvalue()
@@ -134,11 +134,12 @@ def test_a_terminal_gets_one_bar_a_stage(log: Log) -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_quiet_is_quiet_but_for_the_log(terminal: bool, log: Log) -> None:
     paper, text = console(terminal)
-    shown = Progress(log, paper, quiet=True)
+    paper.quiet = True
+    shown = Progress(log, paper)
     shown.start("network", SAMPLES, 1)
     shown.ended(samples(0))
     shown.say("a word")
-    shown.finish()
+    shown.close()
     assert text.getvalue() == ""
     assert len(told(log)) == 2
 

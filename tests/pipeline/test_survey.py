@@ -60,6 +60,24 @@ def test_files_folders_and_globs_give_each_scene_once_and_sorted(tmp_path: Path)
     assert names(surveyed(tmp_path / "s/[x] y", "scenes: ['?.tif']")) == ["e.tif"]
 
 
+def test_a_glob_leaves_out_what_runs_have_made(tmp_path: Path) -> None:
+    """So the second run has the scenes of the first, though rasters were written beside them."""
+    text = "scenes: ['s/**/*.tif']\noutput: s/out"
+    tiny(tmp_path / "s/a.tif")
+    tiny(tmp_path / "s/more/b.tif", cols=10)
+    assert names(surveyed(tmp_path, text)) == ["a.tif", "b.tif"]
+    tiny(tmp_path / "s/out/masks/a.tif", cols=20)
+    with pytest.raises(InputError, match="lies inside it; choose another folder"):
+        surveyed(tmp_path, text)  # no run has begun there, so it can only be a scene
+    (tmp_path / "s/out/.work").mkdir()
+    assert names(surveyed(tmp_path, text)) == ["a.tif", "b.tif"]
+    (tmp_path / "s/link").symlink_to("out/masks")
+    assert names(surveyed(tmp_path, text)) == ["a.tif", "b.tif"]
+    for entry in ("s/out/masks/a.tif", "s/out/**/*.tif"):
+        with pytest.raises(InputError, match="lies inside it; choose another folder"):
+            surveyed(tmp_path, f"scenes: ['s/**/*.tif', '{entry}']\noutput: s/out")
+
+
 def test_the_mosaic_is_the_union_on_the_first_scene_s_grid(tmp_path: Path) -> None:
     tiny(tmp_path / "a.tif", cols=100, rows=50)
     tiny(tmp_path / "b.tif", cols=95, rows=61)
