@@ -94,7 +94,7 @@ class Patchwork:
 
     @property
     def most_pixels(self) -> int:
-        """The largest input, px: no held layer may pass 2³¹ elements, where CUDA kernels fail (pytorch #117736)."""
+        """The largest input, px: no held layer may pass 2³¹ elements, where CUDA kernels of PyTorch have failed."""
         widest = max(self._bytes([stage.target], self.graph.nodes[0]) for stage in self.stages) / self.itemsize
         return int((2**31 - 1) / max(widest, 3))
 

@@ -1,6 +1,6 @@
-"""Pixels of a window of the mosaic: the only module that reads imagery.
+"""Pixels of a window of the mosaic: the only module through which a run reads imagery.
 
-One GDAL handle per process and thread, because handles are not safe to share (rasterio #2847); few of them, because a
+One GDAL handle per process and thread, because rasterio's handles are not safe to share; few of them, because a
 mosaic may have more scenes than a process may have open files.
 """
 

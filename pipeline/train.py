@@ -21,9 +21,9 @@ from pipeline.training.datasets import Split
 from pipeline.training.loop import Desk
 from pipeline.training.processes import Processes, joined
 from pipeline.training.scenes import LabelledScene
-from pipeline.training.session import Session
 from pipeline.training.settings import Training
 from pipeline.training.teller import Teller
+from pipeline.training.trainer import Trainer
 from pipeline.yamlmodel import load_model
 
 EXAMPLES = """examples:
@@ -76,14 +76,14 @@ def train(settings: Training, processes: Processes, teller: Teller) -> None:
     """Find the scenes, build or resume, train, draw what came out."""
     with stoppable() as stopped, closing(teller):
         splits = found(settings, processes, stopped)
-        session = Session(settings, processes)
+        trainer = Trainer(settings, processes)
         desk = Desk(settings.output, teller, stopped)
         check_same(settings, desk.checkpoint, processes.count)
-        session.resume(desk.checkpoint)
+        trainer.resume(desk.checkpoint)
         pairs = zip(settings.data.values(), splits, strict=True)
         sources = [Source(data.share, split.training) for data, split in pairs if split.training]
         held_out = [scene for split in splits for scene in split.validation]
-        loop.run(session, sources, held_out, desk, described(settings, splits))
+        loop.run(trainer, sources, held_out, desk, described(settings, splits))
         if processes.first:
             conclude(desk)
 

@@ -16,8 +16,8 @@ from pipeline.training import curves
 from pipeline.training.crops import Batches, Crops, Source
 from pipeline.training.curves import Board
 from pipeline.training.scenes import LabelledScene
-from pipeline.training.session import Session
 from pipeline.training.teller import Teller
+from pipeline.training.trainer import Trainer
 from pipeline.training.validation import Scores, centred, validate
 
 Batch = tuple[Tensor, Tensor]
@@ -45,42 +45,42 @@ class Desk:
         return self.output / "weights.safetensors"
 
 
-def run(session: Session, sources: Sequence[Source], held: Sequence[LabelledScene], desk: Desk, about: Weights) -> None:
+def run(trainer: Trainer, sources: Sequence[Source], held: Sequence[LabelledScene], desk: Desk, about: Weights) -> None:
     """Train until the schedule ends; ``about`` is what the weights' metadata say besides scores.
 
     Raises:
         Interrupted: asked to stop; the checkpoint is written.
         PipelineError: the training diverged; the checkpoint before it is kept.
     """
-    first = session.processes.first
-    scenes = [centred(scene, session.settings.validation_crop) for scene in held]
-    board = Board(desk.output / "tensorboard", session.state.step) if first else None
-    batches = stream(session, sources)
-    while not session.finished:
-        _epoch(session, batches, desk)
-        session.check_finite()
+    first = trainer.processes.first
+    scenes = [centred(scene, trainer.settings.validation_crop) for scene in held]
+    board = Board(desk.output / "tensorboard", trainer.state.step) if first else None
+    batches = stream(trainer, sources)
+    while not trainer.finished:
+        _epoch(trainer, batches, desk)
+        trainer.check_finite()
         if board:
-            scores = validate(session.judged, about, scenes, session.dtype)
-            board.add(_noted(session, scores))
-            _keep_best(session, scores, desk, about)
-            curves.write(desk.output, session.state.history)
-            session.save(desk.checkpoint)
-        session.processes.wait()
+            scores = validate(trainer.judged, about, scenes, trainer.dtype)
+            board.add(_noted(trainer, scores))
+            _keep_best(trainer, scores, desk, about)
+            curves.write(desk.output, trainer.state.history)
+            trainer.save(desk.checkpoint)
+        trainer.processes.wait()
     if board:
         board.close()
 
 
-def stream(session: Session, sources: Sequence[Source]) -> Iterator[Batch]:
-    """The batches from where the session stands, cut by worker processes."""
-    recipe, processes = session.settings.recipe, session.processes
-    batches = Batches(session.state.step, recipe.batch, session.pace.side, (processes.index, processes.count))
+def stream(trainer: Trainer, sources: Sequence[Source]) -> Iterator[Batch]:
+    """The batches from where the trainer stands, cut by worker processes."""
+    recipe, processes = trainer.settings.recipe, trainer.processes
+    batches = Batches(trainer.state.step, recipe.batch, trainer.pace.side, (processes.index, processes.count))
     return iter(
         DataLoader(
-            Crops(sources, session.settings.augment, recipe.seed),
+            Crops(sources, trainer.settings.augment, recipe.seed),
             batch_sampler=batches,
             num_workers=recipe.workers,
             prefetch_factor=4 if recipe.workers else None,
-            pin_memory=session.device.type == "cuda",
+            pin_memory=trainer.device.type == "cuda",
             worker_init_fn=_deaf if recipe.workers else None,
         )
     )
@@ -91,56 +91,56 @@ def _deaf(_: int) -> None:
     signals.ignore()
 
 
-def _epoch(session: Session, batches: Iterator[Batch], desk: Desk) -> None:
+def _epoch(trainer: Trainer, batches: Iterator[Batch], desk: Desk) -> None:
     """Steps up to the next whole epoch, or to the end of the time."""
-    recipe = session.settings.recipe
+    recipe = trainer.settings.recipe
     while True:
         images, labels = next(batches)
-        session.step(images, labels)
-        desk.teller.stepped(session, labels.numel())
-        if session.state.step % recipe.steps == 0 or session.finished:
+        trainer.step(images, labels)
+        desk.teller.stepped(trainer, labels.numel())
+        if trainer.state.step % recipe.steps == 0 or trainer.finished:
             return
         if desk.stopped():
-            _stop(session, desk)
-        if session.state.step % recipe.save_every == 0:
-            _save(session, desk)
+            _stop(trainer, desk)
+        if trainer.state.step % recipe.save_every == 0:
+            _save(trainer, desk)
 
 
-def _save(session: Session, desk: Desk) -> None:
+def _save(trainer: Trainer, desk: Desk) -> None:
     """Write the checkpoint, once for all processes; all refuse weights that are not finite."""
-    session.check_finite()
-    if session.processes.first:
-        session.save(desk.checkpoint)
+    trainer.check_finite()
+    if trainer.processes.first:
+        trainer.save(desk.checkpoint)
 
 
-def _stop(session: Session, desk: Desk) -> None:
-    _save(session, desk)
-    raise Interrupted(f"{desk.output}: stopped after step {session.state.step}; the same command goes on from there")
+def _stop(trainer: Trainer, desk: Desk) -> None:
+    _save(trainer, desk)
+    raise Interrupted(f"{desk.output}: stopped after step {trainer.state.step}; the same command goes on from there")
 
 
-def _noted(session: Session, scores: Scores) -> dict[str, object]:
+def _noted(trainer: Trainer, scores: Scores) -> dict[str, object]:
     """The history's entry for a validation, which is told as well."""
     entry: dict[str, object] = {
-        "step": session.state.step,
-        "seconds": round(session.pace.seconds, 1),
-        "loss": float(np.mean(session.state.losses)) if session.state.losses else None,  # fp16 left all steps out
-        "rate": session.pace.rate(session.state.step),
+        "step": trainer.state.step,
+        "seconds": round(trainer.pace.seconds, 1),
+        "loss": float(np.mean(trainer.state.losses)) if trainer.state.losses else None,  # fp16 left all steps out
+        "rate": trainer.pace.rate(trainer.state.step),
         "iou": scores.ious,
         "mean": scores.mean,
         "threshold": scores.threshold,
     }
-    session.state.history.append(entry)
-    session.state.losses.clear()
+    trainer.state.history.append(entry)
+    trainer.state.losses.clear()
     return entry
 
 
-def _keep_best(session: Session, scores: Scores, desk: Desk, about: Weights) -> None:
+def _keep_best(trainer: Trainer, scores: Scores, desk: Desk, about: Weights) -> None:
     """Write the weights if they are the best so far, calibrated on what was just predicted."""
-    better = scores.mean > session.state.best
-    desk.teller.validated(session, scores, better=better)
+    better = scores.mean > trainer.state.best
+    desk.teller.validated(trainer, scores, better=better)
     if better:
-        session.state.best = scores.mean
-        checkpoints.save(session.plain(), desk.weights, described(about, scores), half=True)
+        trainer.state.best = scores.mean
+        checkpoints.save(trainer.plain(), desk.weights, described(about, scores), half=True)
 
 
 def described(about: Weights, scores: Scores) -> Weights:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.training.session import Session
+from pipeline.training.trainer import Trainer
 from pipeline.training.validation import Scores
 
 LOG_INTERVAL = 60.0
@@ -25,37 +25,37 @@ class Teller:
         self.bar: Progress | None = None
         self.task: Any = None
 
-    def stepped(self, session: Session, pixels: int) -> None:
+    def stepped(self, trainer: Trainer, pixels: int) -> None:
         """A step on so many pixels ended."""
-        for loss in session.state.losses[-1:]:  # none while fp16 looks for its scale
+        for loss in trainer.state.losses[-1:]:  # none while fp16 looks for its scale
             self.loss = loss if self.loss is None else MEMORY * self.loss + (1 - MEMORY) * loss
         self.pixels += pixels
         if self.console.is_terminal:
-            self._show(session)
+            self._show(trainer)
         elif time.monotonic() - self.told >= LOG_INTERVAL:
-            self.say(f"step {session.state.step}  {self._pace(session)}")
+            self.say(f"step {trainer.state.step}  {self._pace(trainer)}")
             self.told, self.pixels = time.monotonic(), 0
 
-    def _pace(self, session: Session) -> str:
+    def _pace(self, trainer: Trainer) -> str:
         speed = self.pixels / 1e6 / max(time.monotonic() - self.told, 1e-9)
-        rate = session.pace.rate(session.state.step)
-        done = session.pace.progress(session.state.step)
+        rate = trainer.pace.rate(trainer.state.step)
+        done = trainer.pace.progress(trainer.state.step)
         loss = "–" if self.loss is None else f"{self.loss:.4f}"
         return f"{done:.1%}  loss {loss}  rate {rate:.2e}  {speed:.3f} Mpx/s"
 
-    def _show(self, session: Session) -> None:
+    def _show(self, trainer: Trainer) -> None:
         if self.bar is None:
             step, pace = TextColumn("step {task.completed}"), TextColumn("{task.description}")
             self.bar = Progress(step, BarColumn(), pace, TimeElapsedColumn(), console=self.console)
-            self.task = self.bar.add_task("", total=session.pace.total)
+            self.task = self.bar.add_task("", total=trainer.pace.total)
             self.bar.start()
-        self.bar.update(self.task, completed=session.state.step, description=self._pace(session))
+        self.bar.update(self.task, completed=trainer.state.step, description=self._pace(trainer))
 
-    def validated(self, session: Session, scores: Scores, better: bool) -> None:
+    def validated(self, trainer: Trainer, scores: Scores, better: bool) -> None:
         """A validation ended."""
         listed = "  ".join(f"{source} {value:.4f}" for source, value in scores.ious.items())
         star = "  (best so far, kept)" if better else ""
-        self.say(f"step {session.state.step}  IoU {listed}  mean {scores.mean:.4f} at {scores.threshold:.3f}{star}")
+        self.say(f"step {trainer.state.step}  IoU {listed}  mean {scores.mean:.4f} at {scores.threshold:.3f}{star}")
 
     def say(self, text: str) -> None:
         """A line."""

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from pipeline.training.muon import Muon, groups_of, orthogonalised
 from pipeline.training.processes import Processes
-from pipeline.training.session import Session
 from pipeline.training.settings import Training
+from pipeline.training.trainer import Trainer
 from pipeline.yamlmodel import load_model
 
 
@@ -75,12 +75,12 @@ def test_a_resumed_training_takes_the_same_steps(settings_file: Path, tmp_path: 
     settings = load_model(settings_file, options, Training)
     batches = [(torch.rand(2, 3, 32, 32), (torch.rand(2, 32, 32) > 0.5).to(torch.uint8)) for _ in range(4)]
 
-    def after(batches: list[tuple[Tensor, Tensor]], *, resumed: bool) -> Session:
-        session = Session(settings, Processes())
-        session.resume(tmp_path / ("kept" if resumed else "none"))
+    def after(batches: list[tuple[Tensor, Tensor]], *, resumed: bool) -> Trainer:
+        trainer = Trainer(settings, Processes())
+        trainer.resume(tmp_path / ("kept" if resumed else "none"))
         for images, labels in batches:
-            session.step(images, labels)
-        return session
+            trainer.step(images, labels)
+        return trainer
 
     whole = after(batches, resumed=False)
     after(batches[:2], resumed=False).save(tmp_path / "kept")

@@ -10,20 +10,20 @@ from rich.console import Console
 
 from pipeline.training import teller
 from pipeline.training.processes import Processes
-from pipeline.training.session import Session
 from pipeline.training.settings import Training
+from pipeline.training.trainer import Trainer
 from pipeline.yamlmodel import load_model
 
 
 def told(settings_file: Path, *, terminal: bool) -> str:
     """What is printed during two steps."""
-    session = Session(load_model(settings_file, ["recipe.crop=[32]"], Training), Processes())
-    session.pace.start(0)
+    trainer = Trainer(load_model(settings_file, ["recipe.crop=[32]"], Training), Processes())
+    trainer.pace.start(0)
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
     speaker = teller.Teller(console)
     for _ in range(2):
-        session.step(torch.rand(2, 3, 32, 32), torch.randint(2, (2, 32, 32), dtype=torch.uint8))
-        speaker.stepped(session, 2 * 32 * 32)
+        trainer.step(torch.rand(2, 3, 32, 32), torch.randint(2, (2, 32, 32), dtype=torch.uint8))
+        speaker.stepped(trainer, 2 * 32 * 32)
     speaker.close()
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
 

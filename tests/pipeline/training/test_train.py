@@ -27,8 +27,8 @@ from pipeline.errors import InputError, OutputError, PipelineError
 from pipeline.train import FREE, check_same, kept, main
 from pipeline.training import checkpoint, datasets
 from pipeline.training.processes import Processes
-from pipeline.training.session import Session, build
 from pipeline.training.settings import NetworkChoice, Training
+from pipeline.training.trainer import Trainer, build
 from pipeline.yamlmodel import load_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -97,14 +97,14 @@ def test_pictures_and_tensorboard_read_back(trained: Path) -> None:
 def test_stopped_by_a_signal_and_resumed_equals_undisturbed(
     trained: Path, settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, at = Session.step, int(np.random.default_rng().choice([0, 1, 2, 4, 5, 6]))
+    step, at = Trainer.step, int(np.random.default_rng().choice([0, 1, 2, 4, 5, 6]))
 
-    def interrupted(session: Session, images: torch.Tensor, labels: torch.Tensor) -> None:
-        if session.state.step == at:
+    def interrupted(trainer: Trainer, images: torch.Tensor, labels: torch.Tensor) -> None:
+        if trainer.state.step == at:
             signal.raise_signal(signal.SIGTERM)
-        step(session, images, labels)
+        step(trainer, images, labels)
 
-    monkeypatch.setattr(Session, "step", interrupted)
+    monkeypatch.setattr(Trainer, "step", interrupted)
     assert main([str(settings_file)]) == 75, f"signal in step {at}"
     monkeypatch.undo()
     assert main([str(settings_file)]) == 0
@@ -229,12 +229,12 @@ def test_stopped_while_rendering_it_says_so_and_goes_on(
 def test_a_training_that_diverges_keeps_its_last_checkpoint(
     settings_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Session.step
+    step = Trainer.step
 
-    def poisoned(session: Session, images: torch.Tensor, labels: torch.Tensor) -> None:
-        step(session, images * (math.nan if session.state.step == 3 else 1), labels)
+    def poisoned(trainer: Trainer, images: torch.Tensor, labels: torch.Tensor) -> None:
+        step(trainer, images * (math.nan if trainer.state.step == 3 else 1), labels)
 
-    monkeypatch.setattr(Session, "step", poisoned)
+    monkeypatch.setattr(Trainer, "step", poisoned)
     assert main([str(settings_file), "--quiet"]) == 1
     told = "step 4: the loss is not finite; lower recipe.rate or set recipe.clip; the checkpoint of step 2 is kept"
     assert told in capsys.readouterr().err
@@ -245,20 +245,20 @@ def test_a_training_that_diverges_keeps_its_last_checkpoint(
 
 def test_weights_that_are_not_finite_are_not_saved(settings_file: Path) -> None:
     """The gradient may overflow where the loss does not."""
-    session = Session(load_model(settings_file, [], Training), Processes())
-    session.check_finite()
-    next(session.network.parameters()).data.fill_(math.inf)
+    trainer = Trainer(load_model(settings_file, [], Training), Processes())
+    trainer.check_finite()
+    next(trainer.network.parameters()).data.fill_(math.inf)
     with pytest.raises(PipelineError, match=r"the network is not finite; .*no checkpoint was written yet"):
-        session.check_finite()
+        trainer.check_finite()
 
 
 def test_fp16_may_leave_out_steps_but_not_a_hundred_in_a_row(settings_file: Path) -> None:
-    session = Session(load_model(settings_file, ["recipe.precision=fp16"], Training), Processes())
+    trainer = Trainer(load_model(settings_file, ["recipe.precision=fp16"], Training), Processes())
     for loss in [0.5, *[math.nan] * 99, 0.7, *[math.inf] * 99]:
-        session._note(loss)
-    assert session.state.losses == [0.5, 0.7]
+        trainer._note(loss)
+    assert trainer.state.losses == [0.5, 0.7]
     with pytest.raises(PipelineError, match="the loss is not finite"):
-        session._note(math.nan)
+        trainer._note(math.nan)
 
 
 def test_classes_that_the_network_does_not_have_are_told(
@@ -340,15 +340,15 @@ import sys, torch
 from pathlib import Path
 from pipeline.training import checkpoint
 from pipeline.training.processes import joined
-from pipeline.training.session import Session
+from pipeline.training.trainer import Trainer
 from pipeline.training.settings import Training
 from pipeline.yamlmodel import load_model
 with joined("cpu") as processes:
-    session = Session(load_model(Path(sys.argv[1]), sys.argv[2:], Training), processes)
-    session.pace.start(0)
+    trainer = Trainer(load_model(Path(sys.argv[1]), sys.argv[2:], Training), processes)
+    trainer.pace.start(0)
     torch.manual_seed(processes.index)
-    session.step(torch.rand(2, 3, 32, 32), torch.randint(2, (2, 32, 32), dtype=torch.uint8))
-    ends = [float(value.detach().double().sum()) for part in session._parts().values()
+    trainer.step(torch.rand(2, 3, 32, 32), torch.randint(2, (2, 32, 32), dtype=torch.uint8))
+    ends = [float(value.detach().double().sum()) for part in trainer._parts().values()
             for name, value in checkpoint.tensors(part).items() if "running" not in name]
     Path(f"{processes.index}.txt").write_text(repr(ends))
 """
@@ -377,17 +377,17 @@ def free_port() -> int:
 def test_a_time_budget_is_for_a_single_process(settings_file: Path) -> None:
     settings = load_model(settings_file, ["recipe.minutes=5"], Training)
     with pytest.raises(InputError, match="for a single process"):
-        Session(settings, Processes(0, 2))
+        Trainer(settings, Processes(0, 2))
 
 
 def test_a_frozen_encoder_stays_as_it_is(root: Path, settings_file: Path, tmp_path: Path) -> None:
     changed = overrides("network.freeze_encoder=trainable", "recipe.epochs=1", "recipe.steps=1", "recipe.crop=[32]")
     settings = load_model(settings_file, changed[1::2], Training)
-    session = Session(settings, Processes())
-    session.pace.start(0)
-    before = {name: value.clone() for name, value in session.network.named_parameters()}
-    session.step(torch.rand(2, 3, 32, 32), torch.randint(2, (2, 32, 32), dtype=torch.uint8))
-    moved = {name for name, value in session.network.named_parameters() if not torch.equal(before[name], value)}
+    trainer = Trainer(settings, Processes())
+    trainer.pace.start(0)
+    before = {name: value.clone() for name, value in trainer.network.named_parameters()}
+    trainer.step(torch.rand(2, 3, 32, 32), torch.randint(2, (2, 32, 32), dtype=torch.uint8))
+    moved = {name for name, value in trainer.network.named_parameters() if not torch.equal(before[name], value)}
     kernels = {name for name, value in before.items() if name.startswith("encoder") and value.ndim == 4}
     assert not moved & kernels
     assert any(name.startswith("dec1") for name in moved)

@@ -93,11 +93,11 @@ def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return kind([group for group in groups if group["params"]], lr=recipe.rate, fused=True)
 
 
-class Session:
+class Trainer:
     """One process's part of a training."""
 
     def __init__(self, settings: Training, processes: Processes) -> None:
-        """Builds everything from the seed; equal settings give equal sessions.
+        """Builds everything from the seed; equal settings give equal trainers.
 
         Raises:
             InputError: a time budget with several processes, whose clocks would end at different steps.
