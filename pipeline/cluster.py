@@ -2,8 +2,6 @@
 
 import logging
 import os
-import shlex
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,12 +14,10 @@ import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.security import Security
 
-from models.memory import KEEP_PAGES
-from pipeline import machine, nursery, workforce
+from pipeline import batch, machine, nursery, workforce
 from pipeline.config import Cluster, Region
+from pipeline.engine import READ_AHEAD
 from pipeline.errors import InputError, PipelineError
-from pipeline.machine import GIB, MIB
-from pipeline.plan import READ_AHEAD
 from pipeline.worker import GPUS
 
 # Tasks that may run on a worker beside the one that holds the device: reading ahead, storing, tracing outlines.
@@ -29,8 +25,6 @@ THREADS_BESIDE_DEVICE = 3
 THREADS = 1 + THREADS_BESIDE_DEVICE
 # Dask's name for what a worker with the network has and a hand has not; in a cluster without hands nobody has it.
 DEVICE = "device"
-# A batch job's worker leaves this share of its walltime early, within these bounds, s: time for the block in hand.
-MARGIN, MARGIN_BOUNDS = 0.1, (60, 600)
 # A scheduler that does not answer for this long is not there, s.
 CONNECT_TIMEOUT = 20
 
@@ -59,7 +53,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.http.routes": [],
     "distributed.admin.tick.limit": "30s",
 }
-WORKER = ("--nthreads", str(THREADS), "--preload", "pipeline.worker")
+WORKER = ("--nthreads", str(THREADS), "--memory-limit", "0", "--preload", "pipeline.worker")
 
 Say = Callable[[str], None]
 
@@ -162,11 +156,11 @@ def slurm(region: Region, say: Say) -> Iterator[Client]:
         InputError: dask-jobqueue is not installed, or Slurm's commands are not here.
     """
     cluster_of = _slurm_cluster()
-    gpus = max(1, region.cluster.gpus or 0)
-    jobs = workforce.workers(region) // gpus
+    jobs = workforce.workers(region) // max(1, region.cluster.gpus or 0)
     with (
         cluster_of(
-            **_job(region.cluster, int(region.cluster.memory or gpus * workforce.memory(region) + GIB)),
+            **batch.options(region.cluster, workforce.job_memory(region)),
+            worker_extra_args=[*WORKER, "--no-dashboard"],
             security=True,
             shared_temp_directory=str(region.output / ".work"),
             log_directory=str(region.output / ".work" / "jobs"),
@@ -175,10 +169,10 @@ def slurm(region: Region, say: Say) -> Iterator[Client]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        # minimum = maximum: not to adapt, but so that a job that ended by its walltime, or was cancelled, is replaced
-        cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs, interval="5s", wait_count=6)
+        batch.submit(cluster, jobs)
         say(f"{jobs} jobs submitted to Slurm; their logs are in {region.output / '.work' / 'jobs'}")
-        yield client
+        with batch.replacing(cluster, jobs, say):
+            yield client
 
 
 def _slurm_cluster() -> Any:
@@ -187,42 +181,6 @@ def _slurm_cluster() -> Any:
     except ImportError:
         raise InputError("cluster.kind: slurm needs dask-jobqueue: pip install 'seamless-footprints[slurm]'") from None
     return SLURMCluster
-
-
-def _job(cluster: Cluster, memory: int) -> dict[str, Any]:
-    """What dask-jobqueue has to know of a job."""
-    gpus = cluster.gpus or 0
-    devices = [f"--gres=gpu:{gpus}"] if gpus else []
-    lasting = seconds(cluster.walltime)
-    margin = min(lasting // 2, max(MARGIN_BOUNDS[0], min(MARGIN_BOUNDS[1], int(lasting * MARGIN))))
-    leave = ("--lifetime", f"{lasting - margin}s", "--lifetime-stagger", f"{margin // 2}s")
-    environment = {
-        "OMP_NUM_THREADS": max(1, cluster.cores // max(1, gpus)),
-        "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
-        **KEEP_PAGES,
-        **({GPUS: ",".join(map(str, range(gpus)))} if gpus > 1 else {}),
-    }
-    exports = [f"export {name}={value}" for name, value in environment.items()]
-    return {
-        "queue": cluster.queue,
-        "account": cluster.account,
-        "walltime": cluster.walltime,
-        "cores": cluster.cores,
-        "processes": max(1, gpus),
-        "memory": f"{-(-memory // MIB)}MiB",
-        "python": shlex.quote(sys.executable),
-        "job_name": "footprints",
-        "job_script_prologue": [*cluster.prologue, *exports],
-        "job_extra_directives": [*devices, *cluster.directives],
-        "worker_extra_args": [*WORKER, "--memory-limit", "0", "--no-dashboard", *leave],
-    }
-
-
-def seconds(walltime: str) -> int:
-    """Seconds of a walltime [D-]HH:MM:SS."""
-    days, _, clock = walltime.rpartition("-")
-    hours, minutes, rest = (int(part) for part in clock.split(":"))
-    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
 
 
 @contextmanager

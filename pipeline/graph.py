@@ -20,10 +20,11 @@ from distributed import Client, Future, KilledWorker, WorkerPlugin
 
 from pipeline import network, tasks
 from pipeline.cluster import DEVICE, THREADS
+from pipeline.engine import READ_AHEAD
 from pipeline.errors import Interrupted, PipelineError
 from pipeline.jobs import Finished, Job, Stop
 from pipeline.journal import OUTLINE, SAMPLES
-from pipeline.plan import READ_AHEAD, Plan
+from pipeline.plan import Plan
 from pipeline.store import DamagedBlock
 
 # A block that fails this often is at fault itself (FAULTS: quarantine); the rest of the region goes on.
@@ -146,7 +147,8 @@ class Crew:
     @contextmanager
     def of(cls, client: Client, stop: Stop) -> "Iterator[Crew]":
         """The workers of a client; in the end they forget the run, because they may be lent and go on to others."""
-        resources = [worker["resources"] for worker in client.scheduler_info()["workers"].values()]
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()  # all: some releases tell of five by default
+        resources = [worker["resources"] for worker in workers]
         devices = sum(DEVICE in has for has in resources)
         crew = cls(client, stop, {DEVICE: 1} if devices else {}, len(resources) - devices if devices else 0)
         try:
@@ -177,8 +179,7 @@ class Crew:
         for _ in range(ATTEMPTS):
             future = self.client.submit(tasks.alone, self.run, task, *arguments, resources=self.device, pure=False)
             while not future.done():
-                if self.stop.requested is not None:
-                    raise Interrupted("interrupted; run the same command again and it resumes")
+                self.stop.heed()
                 time.sleep(0.02)
             try:
                 return future.result()
@@ -186,7 +187,7 @@ class Crew:
                 continue
             except CancelledError:
                 raise Interrupted(GONE) from None
-        raise WorkerDied(f"the worker of {task.__name__} was killed {ATTEMPTS} times (out of memory?)")
+        raise WorkerDied(f"the worker of {task.__name__} was killed {ATTEMPTS} times (out of memory, or a broken GPU?)")
 
     def rest(self) -> None:
         """Let the workers give back what the network took; it is loaded again if need be."""
@@ -314,7 +315,7 @@ class Crew:
             elif isinstance(error, OSError) and error.errno in DISK:
                 raise error
             elif killed:
-                died = WorkerDied(f"its worker was killed {ATTEMPTS} times (out of memory?)")
+                died = WorkerDied(f"its worker was killed {ATTEMPTS} times (out of memory, or a broken GPU?)")
                 yield self._closed(Finished(job, error=died))
             else:
                 yield self._closed(Finished(job, error=error))

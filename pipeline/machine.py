@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,22 +11,20 @@ import psutil
 
 MIB = 1 << 20
 GIB = 1 << 30
+CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def cores() -> int:
     """Processor cores that this process may use (affinity and cgroup quota counted in)."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup("cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit():
-        allowed = min(allowed, max(1, int(quota[0]) // int(quota[1])))
-    return allowed
+    quotas = [max(1, int(time) // int(period)) for time, period in _limits("cpu.max") if time.isdigit()]
+    return min([allowed, *quotas])
 
 
 def memory() -> int:
     """Bytes of memory that this machine, or this process's control group, has in all."""
-    limit = _cgroup("memory.max").strip()
-    total = int(psutil.virtual_memory().total)
-    return min(total, int(limit)) if limit.isdigit() else total
+    limits = [int(limit) for (limit,) in _limits("memory.max") if limit.isdigit()]
+    return min([int(psutil.virtual_memory().total), *limits])
 
 
 def peak_memory() -> int | None:
@@ -78,9 +77,15 @@ def gpus() -> int:
     return count.value
 
 
-def _cgroup(name: str) -> str:
-    """A file of this process's control group (version 2), or nothing."""
+def _limits(name: str) -> Iterator[list[str]]:
+    """The words of a file of this process's control group (version 2), which a batch job has, and of those above it."""
     try:
-        return Path("/sys/fs/cgroup", name).read_text(encoding="ascii")
+        lines = OWN_CGROUP.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return ""
+        return
+    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    for group in (CGROUPS / own, *(CGROUPS / own).parents):
+        with suppress(OSError):
+            yield (group / name).read_text(encoding="ascii").split()
+        if group == CGROUPS:
+            return

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from models.memory import trim
 from models.weights import describe
+from pipeline import worker
+from pipeline.engine import Engine
 from pipeline.errors import PipelineError
-from pipeline.plan import Engine, Plan
+from pipeline.plan import Plan
 from tiling.grid import Span, Window, round_up
 
 if TYPE_CHECKING:
@@ -36,9 +38,46 @@ _too_large: dict[Path, int] = {}
 
 @contextmanager
 def device() -> Iterator[None]:
-    """Wait for the device, and have it alone."""
+    """Wait for the device, and have it alone; a worker to which it is lost ends, and is started anew."""
     with _slot:
+        try:
+            yield
+        except RuntimeError as error:
+            if is_lost():
+                worker.give_up(f"its GPU is lost to it ({first_line(error)})")
+            raise
+
+
+def is_lost() -> bool:
+    """Whether CUDA fails at all that this process asks of it from now on, as after an illegal access."""
+    import torch  # noqa: PLC0415 - the driver knows the tasks but must not pay for it
+
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        for name in {engine.device for engine in _predictors} - {"cpu"} or {"cuda"}:
+            torch.cuda.synchronize(name)
+    except RuntimeError:
+        return True
+    return False
+
+
+@contextmanager
+def room(name: str) -> Iterator[None]:
+    """Raise MemoryError where the device of that name has no room for a network, which torch says in several ways."""
+    from models.predictor import is_out_of_memory  # noqa: PLC0415
+
+    try:
         yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(f"{name} has no room for the network") from error
+        raise
+
+
+def first_line(error: Exception) -> str:
+    """What torch says of an error, without its advice."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def predictor(engine: Engine) -> "Predictor":
@@ -46,6 +85,7 @@ def predictor(engine: Engine) -> "Predictor":
 
     Raises:
         PipelineError: the weights are not those that the engine was made from.
+        MemoryError: the device has no room for it.
     """
     if engine not in _predictors:
         adopt(engine, _load(engine))
@@ -78,7 +118,8 @@ def _load(engine: Engine) -> "Predictor":
     if weights.sha256 != engine.sha256:
         raise PipelineError(f"{engine.weights}: changed since the run began; start it anew with --overwrite")
     network = load(engine.weights, engine.network)
-    return Predictor(network, weights, engine.device, engine.precision, engine.tta)
+    with room(engine.device):
+        return Predictor(network, weights, engine.device, engine.precision, engine.tta)
 
 
 def ahead(plan: Plan, rgb: NDArray[np.uint8]) -> "Pixels":
@@ -91,7 +132,7 @@ def ahead(plan: Plan, rgb: NDArray[np.uint8]) -> "Pixels":
         return rgb
     try:
         return loaded.upload(rgb)
-    except MemoryError:
+    except (MemoryError, RuntimeError):  # what is wrong with the device shows again when it is this tile's turn
         return rgb
 
 

@@ -12,68 +12,34 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from shapely import from_wkb
 
-from models.catalogue import CATALOGUE, Network
+from models import samples
 from models.weights import Weights
-from pipeline import samples, workforce
+from pipeline import capacity, workforce
 from pipeline.config import Region
+from pipeline.engine import PROCESS_BYTES, WAITING_BYTES, Engine
 from pipeline.errors import InputError
 from pipeline.footprints.shaping import Shaping
-from pipeline.machine import GIB, MIB
+from pipeline.machine import MIB
 from pipeline.mosaic import Mosaic
 from pipeline.picture import Album
-from pipeline.scenes.gdal import CACHE_BYTES
 from tiling import budget
 from tiling.grid import Axis, BlockIndex, Grid, round_up
 
-# A process with torch, rasterio, zarr and dask loaded (measured: 0.62 GiB), and the cache of GDAL.
-PROCESS_BYTES = 700 * MIB + CACHE_BYTES
-# uint8 RGB and the mask of a tile that waits for the device, and samples that wait for the disk, per tile pixel.
-WAITING_BYTES = 5
-# uint8 RGB of a tile that waits on a GPU, per tile pixel.
-UPLOADED_BYTES = 3
-# Compressed probabilities and outlines take 0.05–0.4 bytes a pixel on real scenes; the plan promises the upper end.
-DISK_BYTES_PER_PIXEL = 0.5
-# What a hand has for itself, and beside that for each pixel of a block full of buildings (measured: 110 MiB and 17 B).
-HAND_BYTES, TRACING_BYTES = 128 * MIB, 20
-# Tiles read ahead of the device, for each worker.
-READ_AHEAD = 2
+# Bytes that files take for each pixel, at most; in brackets what they took on the demo, a suburb and a dense town.
+# Samples (0.28, 0.35, 0.57); outlines, welded and finished footprints, until all is published (0.29, 0.42, 0.86).
+STORED_BYTES, TRACED_BYTES = 0.6, 0.9
+# Footprints in each format (gpkg: 0.09, 0.16, 0.11; geojson: 0.05, 0.09, 0.13).
+EXPORTED_BYTES = {"gpkg": 0.16, "parquet": 0.06, "flatgeobuf": 0.08, "geojson": 0.15}
+# A COG with the plain file and the overviews that it is made of (0.66, 0.76, 1.41).
+COG_BYTES = 1.5
+# A mask, for each pixel of its scene (0.01, 0.02, 0.03).
+MASK_BYTES = 0.04
+# Preview, report and thumbnails, however large the region is (3 to 5 MiB).
+SHOWN_BYTES = 8 * MIB
 # A mosaic that is covered to a larger share is divided as a full one.
 FULL = 0.9
 # Smaller blocks are not considered once there are so many: looking at them would take longer than they save.
 MOST_BLOCKS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """How the network runs; the same on every worker."""
-
-    weights: Path
-    """The weights file."""
-    network: str
-    """Its name in the catalogue."""
-    device: str
-    """``cpu`` or ``cuda`` or ``cuda:N``."""
-    precision: str
-    """``fp32``, ``bf16`` or ``fp16``."""
-    tta: str
-    """``none`` or ``d4``."""
-    fixed_bytes: int
-    """Device memory that it takes for any tile, weights included, B."""
-    bytes_per_pixel: float
-    """Device memory for each pixel of a tile, B."""
-    most_pixels: int | None = None
-    """Pixels of the largest tile that the device can compute however much memory it has; None: no such limit."""
-    device_bytes: int | None = None
-    """Free memory of the device, B; None where it is the machine's own, which ``memory`` limits."""
-    sha256: str = ""
-    """Of the weights: a file at the same path may hold others by now."""
-    check: str = ""
-    """How the precision was chosen, in one sentence; empty when the config did."""
-
-    @property
-    def facts(self) -> Network:
-        """What the catalogue knows of the network."""
-        return CATALOGUE[self.network]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +148,9 @@ def make(
         head: of the journal of a run that is resumed: its blocks (height, width), px, stay.
 
     Raises:
-        InputError: the memory limit or ``tiles`` leave no room for a tile.
+        InputError: the memory limit or ``tiles`` leave no room for a tile, or the machine none for the workers.
     """
-    halo, most = _halo(region, engine), _most(region, engine)
+    halo, most = _halo(region, engine), capacity.most(region, engine)
     block = (head["block"][0], head["block"][1]) if head else _block(region, mosaic, engine, halo, most)
     grid = Grid.of(mosaic.shape, block, engine.facts.stride, halo)
     active = _active(mosaic, grid)
@@ -194,9 +160,9 @@ def make(
         mosaic=mosaic,
         grid=grid,
         engine=engine,
-        shaping=Shaping.of(region.footprints, level(region, weights)),
+        shaping=Shaping(level(region, weights), **region.footprints.model_dump(exclude={"threshold", "formats"})),
         active=active,
-        projection=_project(grid, active, engine, region, most),
+        projection=_project(region, mosaic, grid, active, engine),
         most=most,
     )
 
@@ -215,28 +181,6 @@ def _halo(region: Region, engine: Engine) -> tuple[int, int]:
     return (before, after) if engine.tta == "none" else (max(before, after),) * 2
 
 
-def _most(region: Region, engine: Engine) -> int:
-    """Pixels of the largest tile that fits the memory limit and, where it has its own, the device's memory."""
-    fixed, per_pixel = _host_bytes(engine)
-    pixels = (workforce.memory(region) - fixed) / per_pixel
-    if engine.device_bytes is not None:
-        pixels = min(pixels, (engine.device_bytes - engine.fixed_bytes) / _device_bytes(engine))
-    return int(max(0, min(pixels, inf if engine.most_pixels is None else engine.most_pixels)))
-
-
-def _host_bytes(engine: Engine) -> tuple[int, float]:
-    """Memory of the machine that a worker takes: for any tile, and for each pixel of one, B."""
-    fixed, per_pixel = PROCESS_BYTES, float(WAITING_BYTES * (1 + READ_AHEAD))
-    if engine.device_bytes is None:
-        return fixed + engine.fixed_bytes, per_pixel + engine.bytes_per_pixel
-    return fixed, per_pixel
-
-
-def _device_bytes(engine: Engine) -> float:
-    """Memory that a tile takes on the device, with those that wait there, for each pixel of it, B."""
-    return engine.bytes_per_pixel + (0 if engine.device_bytes is None else UPLOADED_BYTES * (1 + READ_AHEAD))
-
-
 def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int], most: int) -> tuple[int, int]:
     """Block (height, width) in px: from ``tiles.size``, or what costs the least within the memory."""
     stride = engine.facts.stride
@@ -251,19 +195,7 @@ def _block(region: Region, mosaic: Mosaic, engine: Engine, halo: tuple[int, int]
     try:
         return _sparing(mosaic, stride, halo, most, workforce.workers(region))
     except budget.BudgetError as error:
-        raise InputError(_too_little(region, engine, error.least)) from error
-
-
-def _too_little(region: Region, engine: Engine, least: int) -> str:
-    """That not even a tile of ``least`` pixels fits, and where."""
-    fixed, per_pixel = _host_bytes(engine)
-    limit, needed = workforce.memory(region), (fixed + least * per_pixel)
-    if needed > limit or engine.device_bytes is None:
-        least_needed = f"{needed / GIB:.2f}GiB"
-        return f"memory: {limit / GIB:.2f} GiB is too little for one tile; at least {least_needed} is needed"
-    needed = engine.fixed_bytes + least * _device_bytes(engine)
-    free = f"{engine.device} has {engine.device_bytes / GIB:.2f} GiB free"
-    return f"inference.device: {free}, {needed / GIB:.2f} GiB are needed for one tile; use another device, or cpu"
+        raise InputError(capacity.too_little(region, engine, error.least)) from error
 
 
 def _sparing(mosaic: Mosaic, stride: int, halo: tuple[int, int], limit: int, workers: int) -> tuple[int, int]:
@@ -333,17 +265,24 @@ def _lengths(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.array([len(axis.tile(i)) for i in indices]), np.array([len(axis.span(i)) for i in indices])
 
 
-def _project(grid: Grid, active: NDArray[np.bool_], engine: Engine, region: Region, most: int) -> Projection:
+def _project(region: Region, mosaic: Mosaic, grid: Grid, active: NDArray[np.bool_], engine: Engine) -> Projection:
     """The bill."""
     workers, hands = workforce.workers(region), workforce.hands(region)
     (down, heights), (across, widths) = _lengths(grid.rows), _lengths(grid.cols)
     computed, wanted = int(down @ active @ across), int(heights @ active @ widths)
     tile = int(down.max()), int(across.max())
-    at_once = min(tile[0] * tile[1], most)
-    device = engine.fixed_bytes + int(at_once * _device_bytes(engine))
-    waiting = tile[0] * tile[1] * WAITING_BYTES * (1 + READ_AHEAD)
-    on_cpu = device if engine.device == "cpu" else 0
-    tracing = HAND_BYTES + int(heights.max() * widths.max()) * TRACING_BYTES
-    ram = workers * (PROCESS_BYTES + waiting + on_cpu) + hands * tracing + PROCESS_BYTES
-    disk = int(wanted * DISK_BYTES_PER_PIXEL) + 4 * MIB
-    return Projection(workers, hands, tile, computed, wanted, ram, device, disk)
+    device = engine.on_device.bytes(min(tile[0] * tile[1], capacity.most(region, engine)))
+    waiting = tile[0] * tile[1] * WAITING_BYTES
+    worker = PROCESS_BYTES + waiting + (device if engine.device == "cpu" else 0)
+    hand = capacity.HAND.bytes(int(heights.max() * widths.max()))
+    capacity.refuse_crowd(region, engine, worker, hand)
+    ram = workers * worker + hands * hand + PROCESS_BYTES
+    return Projection(workers, hands, tile, computed, wanted, ram, device, _disk(region, mosaic, wanted))
+
+
+def _disk(region: Region, mosaic: Mosaic, wanted: int) -> int:
+    """What the output folder takes before the work folder is removed from it, B."""
+    each = STORED_BYTES + TRACED_BYTES + sum(EXPORTED_BYTES[name] for name in region.footprints.formats)
+    each += COG_BYTES if region.probability.cog else 0
+    masked = sum(scene.window.area for scene in mosaic.scenes) if region.probability.masks else 0
+    return int(wanted * each + masked * MASK_BYTES) + SHOWN_BYTES

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import durable, fingerprint, growth, machine, plan, store, tasks
+from pipeline import fingerprint, growth, machine, plan, store, tasks
 from pipeline.compute import Computation, Ledger
 from pipeline.config import Region
 from pipeline.errors import InputError, Interrupted
@@ -14,12 +14,12 @@ from pipeline.footprints import finish, outline, weld
 from pipeline.graph import Crew
 from pipeline.jobs import Job
 from pipeline.journal import OUTLINE, SAMPLES, Journal
-from pipeline.machine import GIB
 from pipeline.mosaic import Mosaic
 from pipeline.plan import Plan, indices
 from pipeline.progress import Progress
 from pipeline.publish import Publication
 from pipeline.trial import Request
+from pipeline.words import size
 from pipeline.workspace import STORE, Workspace, verify
 from tiling.grid import Axis, BlockIndex, Grid
 
@@ -72,18 +72,18 @@ class Production:
         rows = self._footprints(made, ledger, crew)
         measured = {"seconds": self._seconds(began), "peak_memory": machine.peak_memory()}
         facts = {"resumed_blocks": resumed, "seam_error": seams, "precision_check": made.engine.check, **measured}
-        return Publication(self.region, self.request.weights, self.space, made, journal, ledger).publish(rows, facts)
+        publication = Publication(self.region, self.request.weights, self.space, made, journal, ledger, crew)
+        return publication.publish(rows, facts)
 
     def _open(self, made: Plan) -> Journal:
         """Open the journal and the store, and forget what is not as the journal says."""
+        self.space.recover(made.probabilities)
         journal = self._journal(made)
         self.space.unpublish(made.probabilities)
-        if not store.fits(made.probabilities, made.grid):
-            store.remove(made.probabilities)
-            with durable.replace(made.probabilities) as scratch:
-                store.create(scratch, made.grid, self.mosaic.affine, self.mosaic.crs)
+        store.ensure(made.probabilities, made.grid, self.mosaic.affine, self.mosaic.crs)
         store.sweep(made.probabilities)
-        for block in verify(journal, SAMPLES, lambda block: store.shard_path(made.probabilities, block)):
+        bad = verify(journal, SAMPLES, lambda block: store.shard_path(made.probabilities, block))
+        for block in bad + verify(journal, SAMPLES, made.origin_path, "origin"):
             journal.forget(OUTLINE, tasks.readers(block, made.grid))
         verify(journal, OUTLINE, made.outline_path)
         return journal
@@ -134,13 +134,13 @@ class Production:
                 ledger.give_up(outcome, stop=self.region.on_error == "stop")
                 lost.add(outcome.job.block)
             self.progress.ended(outcome)
-        self.progress.finish()
+        self.progress.close()
         self._unless_stopped(crew)
         return finish.Stored([made.footprint_path(block) for block in blocks if block not in lost])
 
     def _unless_stopped(self, crew: Crew) -> None:
         if crew.stop.requested is not None:
-            self.progress.finish()
+            self.progress.close()
             raise Interrupted(f"{self.region.output}: interrupted; run the same command again and it resumes")
 
     def _seconds(self, began: float) -> dict[str, float]:
@@ -154,12 +154,12 @@ def refuse_full_disk(made: Plan) -> None:
     Raises:
         InputError: the disk has less room than the plan needs.
     """
-    free, places = machine.disk_free(made.output), (made.probabilities, made.output / STORE)
+    free, places = machine.disk_free(made.output), (made.work, made.output / STORE)
     stored = sum(file.stat().st_size for place in places for file in place.rglob("*") if file.is_file())
     if made.projection.disk - stored > free:
         raise InputError(
-            f"output: {made.output} needs up to {(made.projection.disk - stored) / GIB:.2f} GiB more, "
-            f"the disk has {free / GIB:.2f} GiB free; make room or choose another output"
+            f"output: {made.output} needs up to {size(made.projection.disk - stored)} more, "
+            f"the disk has {size(free)} free; make room or choose another output"
         )
 
 

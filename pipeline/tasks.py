@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.memory import trim
+from models.samples import NO_DATA, SAMPLE_MAX
 from pipeline import durable, network, pixels, store
+from pipeline.engine import READ_AHEAD
 from pipeline.footprints import finish as finishing
 from pipeline.footprints import outline as outlines
 from pipeline.footprints import weld
 from pipeline.footprints.ground import Frame
 from pipeline.journal import Seal
-from pipeline.plan import READ_AHEAD, Plan
-from pipeline.samples import NO_DATA, SAMPLE_MAX
+from pipeline.plan import Plan
 from tiling.grid import BlockIndex, Grid, Span, Window
 
 _plans: dict[str, Plan] = {}
@@ -170,10 +171,12 @@ class Stored:
     """Time by stage, s."""
     halved: bool = False
     """Whether the tile was too large for the memory, and computed in parts."""
+    origin: Seal | None = None
+    """Of the file that says which scene each pixel comes from, where scenes overlap."""
 
     def line(self) -> dict[str, Any]:
         """As the journal keeps it."""
-        return {name: value for name, value in asdict(self).items() if name != "halved" or value}
+        return {name: value for name, value in asdict(self).items() if value or name not in ("halved", "origin")}
 
 
 def keep(tile: Tile, samples: Samples) -> Stored:
@@ -186,7 +189,7 @@ def keep(tile: Tile, samples: Samples) -> Stored:
         store.write_block(plan.probabilities, plan.grid, tile.block, samples.values)
     seal = Seal.of(store.shard_path(plan.probabilities, tile.block))
     seconds = {"read": tile.seconds, "infer": samples.seconds, "store": time.perf_counter() - started}
-    return Stored(tile.counts, seal, seconds, samples.halved)
+    return Stored(tile.counts, seal, seconds, samples.halved, Seal.of(plan.origin_path(tile.block)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from models.weights import Weights, WeightsError, describe
 from pipeline import pixels
 from pipeline.config import Region
+from pipeline.device import device_of
+from pipeline.engine import Engine
 from pipeline.errors import InputError
+from pipeline.machine import GIB
 from pipeline.mosaic import Mosaic
-from pipeline.network import adopt
-from pipeline.plan import Engine
+from pipeline.network import adopt, first_line, room
 from tiling.grid import Window
 
 # The imagery on which precisions are compared, px a side.
@@ -63,14 +66,28 @@ class Request:
         """Decide; ``mosaic`` gives the imagery on which a lower precision has to hold.
 
         Raises:
-            InputError: the device is not there.
+            InputError: the device is not there, or cannot run the network.
         """
-        # torch: the driver plans without it; only whoever answers needs it
+        import torch  # noqa: PLC0415 - the driver plans without it; only whoever answers needs it
+
+        device = device_of("inference.device", self.device)
+        try:
+            with room(device):
+                return self._answer(mosaic, device)
+        except (MemoryError, torch.AcceleratorError) as error:
+            raise InputError(self._refusal(device, error)) from error
+
+    def _refusal(self, device: str, error: Exception) -> str:
+        """That a device cannot run the network, and why."""
+        reason = "it has too little memory" if isinstance(error, MemoryError) else first_line(error)
+        cure = "end what else runs there" if device == "cpu" else "end what else runs there, or use another one, or cpu"
+        return f"inference.device: {device} cannot run {self.network}: {reason}{_told(device)}; {cure}"
+
+    def _answer(self, mosaic: Mosaic, device: str) -> Engine:
         from models import precision  # noqa: PLC0415
         from models.checkpoints import load  # noqa: PLC0415
         from models.predictor import Predictor  # noqa: PLC0415
 
-        device = self._device()
         try:
             network = load(self.weights.path, self.network)
         except WeightsError as error:
@@ -89,19 +106,6 @@ class Request:
         adopt(engine, predictor)
         return engine
 
-    def _device(self) -> str:
-        """The device that is asked for, if it is there."""
-        import torch  # noqa: PLC0415
-
-        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if self.device == "auto":
-            return "cuda" if there else "cpu"
-        if self.device.startswith("cuda") and int(self.device.partition(":")[2] or 0) >= there:
-            raise InputError(
-                f"inference.device: {self.device} is not here, torch sees {there} CUDA devices; use cpu or auto"
-            )
-        return self.device
-
 
 def _free(device: str) -> int | None:
     """Memory that a tile may take on a GPU, B: what is free of it now, but for a tenth that fragments."""
@@ -111,6 +115,19 @@ def _free(device: str) -> int | None:
 
     torch.cuda.empty_cache()
     return int(0.9 * torch.cuda.mem_get_info(device)[0])
+
+
+def _told(device: str) -> str:
+    """How much memory of a device is free, if it says so."""
+    import torch  # noqa: PLC0415
+
+    if device == "cpu":
+        return f" ({psutil.virtual_memory().available / GIB:.2f} GiB free)"
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+    except RuntimeError:
+        return ""
+    return f" ({free / GIB:.2f} of {total / GIB:.2f} GiB free)"
 
 
 def sample(mosaic: Mosaic) -> NDArray[np.uint8]:

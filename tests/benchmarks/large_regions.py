@@ -18,11 +18,12 @@ from rich.console import Console
 
 from models.weights import Weights
 from pipeline import cluster, compute, config, graph, plan, report, tasks
+from pipeline.engine import Engine
 from pipeline.jobs import Stop
 from pipeline.journal import OUTLINE, SAMPLES, Journal
 from pipeline.log import Log
 from pipeline.mosaic import Mosaic, Scene
-from pipeline.plan import Engine, Plan
+from pipeline.plan import Plan
 from pipeline.progress import Progress
 from tiling.grid import BlockIndex, Span, Window
 
@@ -75,7 +76,7 @@ def drive(blocks: int) -> None:
         made = planned(folder, mosaic(side * 32, side * 32), tiles="{size: 320}")
         assert made.active.sum() == side * side
         journal = Journal.create(folder / "journal", {})
-        progress = Progress(Log(folder / "run.log"), Console(quiet=True), True)
+        progress = Progress(Log(folder / "run.log"), Console(quiet=True))
         progress.start("network", SAMPLES, side * side)
         with graph.Crew.of(client, Stop()) as crew:
             wall, driver = time.perf_counter(), time.process_time()

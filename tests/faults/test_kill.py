@@ -10,7 +10,7 @@ import pytest
 import runs
 import small
 
-from pipeline.plan import READ_AHEAD
+from pipeline.engine import READ_AHEAD
 
 # A real block takes its device seconds, and one at most is computed again. These take milliseconds: on a busy machine
 # all that a worker may hold can be stored before the driver hears of the first.

@@ -15,7 +15,7 @@ ONE_BLOCK, SEVERAL = "memory=4GiB", "memory=1160MiB"
     ("settings", "sentence"),
     [
         (["tiles.size=auto", "memory=200MiB"], "memory: 0.20 GiB is too little for one tile"),
-        (["inference.device=cuda:7"], "inference.device: cuda:7 is not here"),
+        (["inference.device=cuda:7"], "inference.device: cuda:7, but torch sees"),
     ],
 )
 def test_a_run_that_cannot_be_done_removes_nothing(

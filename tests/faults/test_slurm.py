@@ -131,6 +131,59 @@ def test_jobs_work_one_is_cancelled_and_the_run_resumed(
     wait_for(lambda: told(slurm, "squeue", "-h") == "", 60, lambda: "jobs stay behind")
 
 
+def test_a_job_that_slurm_does_not_take_ends_the_run_with_a_sentence(
+    tmp_path: Path, tiny_weights: Path, slurm: dict[str, str]
+) -> None:
+    region = small.tiny_region(tmp_path, tiny_weights, cluster={"kind": "slurm", "queue": "nowhere"})
+    refused = runs.start(region, **{**slurm, "PYTHONPATH": str(runs.PROJECT), "DASK_JOBQUEUE__SLURM__INTERFACE": "lo"})
+    _, said = refused.communicate(timeout=60)
+    assert refused.returncode == 2, said
+    assert "Slurm does not take a job: sbatch: error: Batch job submission failed: Invalid partition" in said
+    assert "Traceback" not in said
+
+
+def test_where_slurm_is_not_that_is_said(tmp_path: Path, tiny_weights: Path) -> None:
+    region = small.tiny_region(tmp_path, tiny_weights, cluster={"kind": "slurm"})
+    refused = runs.start(region, PATH=str(tmp_path), DASK_JOBQUEUE__SLURM__INTERFACE="lo")
+    _, said = refused.communicate(timeout=60)
+    assert refused.returncode == 2, said
+    assert "Slurm does not take a job: [Errno 2] No such file or directory: 'sbatch'" in said
+    assert "Traceback" not in said
+
+
+SLOW = """
+import os, sys, time
+
+def hook(event, arguments):
+    if event == "os.rename" and "/probability/c/" in str(arguments[1]):
+        time.sleep(12)
+        with open({tally!r}, "a") as file:
+            print("/".join(str(arguments[1]).rsplit("/", 2)[1:]), os.getpid(), file=file)
+
+sys.addaudithook(hook)
+"""
+"""Makes a worker take its time before it stores a block, and tell of it."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_jobs_that_come_to_their_walltime_are_replaced_and_no_block_is_computed_twice(
+    tmp_path: Path, tiny_weights: Path, slurm: dict[str, str], undisturbed_fine: runs.Outcome
+) -> None:
+    tally = tmp_path / "tally"
+    (tmp_path / "sitecustomize.py").write_text(SLOW.format(tally=str(tally)))
+    prologue = [f"export PYTHONPATH={tmp_path}:{runs.PROJECT}"]
+    cluster = {"kind": "slurm", "cores": 2, "queue": "tiny", "walltime": "00:02:00", "prologue": prologue}
+    region = small.tiny_region(tmp_path, tiny_weights, cluster=cluster, **small.FINE)
+    slurm = {**slurm, "PYTHONPATH": str(runs.PROJECT), "DASK_JOBQUEUE__SLURM__INTERFACE": "lo"}
+    done = runs.finish(region, seconds=480, **slurm)
+    assert done.returncode == 0, done.stderr
+    assert runs.digest(tmp_path / "out") == undisturbed_fine.digest
+    stored = [line.split() for line in tally.read_text().splitlines()]
+    assert sorted(block for block, _ in stored) == sorted({block for block, _ in stored})
+    assert len({process for _, process in stored}) > 1, "the blocks of one job fit into it"
+
+
 def test_a_batch_job_requeues_itself_and_finishes(
     tmp_path: Path, tiny_weights: Path, slurm: dict[str, str], undisturbed: runs.Outcome
 ) -> None:

@@ -71,7 +71,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Set
     plan, region = small.planned(path), config.load(path)
     request = Request.of(region)
     print_ = fingerprint.of(region, survey.survey(region), request.weights)
-    nobody = workspace.Workspace(folder), Progress(Log(folder / "run.log"), Console(quiet=True), quiet=True)
+    nobody = workspace.Workspace(folder), Progress(Log(folder / "run.log"), Console(quiet=True))
     return Setting(Production(region, plan.mosaic, request, print_, *nobody), plan)
 
 

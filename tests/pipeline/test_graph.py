@@ -10,20 +10,22 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dask
 import pytest
 import small
+import torch
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, get_worker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import cluster, graph, network, store, tasks
+from pipeline import cluster, graph, network, store, tasks, worker
+from pipeline.engine import READ_AHEAD
 from pipeline.graph import ATTEMPTS, MOST, Census, Crew
 from pipeline.jobs import Finished, Job, Stop
 from pipeline.journal import OUTLINE, SAMPLES
-from pipeline.plan import READ_AHEAD
 from pipeline.store import DamagedBlock
 from tiling.grid import BlockIndex
 
@@ -143,6 +145,44 @@ def test_a_call_whose_worker_is_killed_is_tried_again(tmp_path: Path) -> None:
             crew.call(die, tmp_path)
 
 
+def lose_the_gpu(block: BlockIndex) -> int:
+    """A block that CUDA fails at, and from then on all others of the same process: as illegal accesses do."""
+
+    def fail(_: str) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nadvice")
+
+    with network.device():
+        if block == BAD:
+            torch.cuda.is_initialized, torch.cuda.synchronize = lambda: True, fail
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize("cuda")
+    return os.getpid()
+
+
+def test_a_worker_that_loses_its_gpu_is_started_anew_and_the_block_at_fault_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(graph.STAGES, SAMPLES, graph.Work(lose_the_gpu, 0))
+    with (
+        dask.config.set(cluster.SETTINGS),
+        cluster.processes(1, 0, {"PYTHONPATH": str(Path(__file__).parent)}) as client,
+        Crew.of(client, Stop()) as crew,
+    ):
+        outcomes = {outcome.job.block: outcome for outcome in crew.each(jobs(SAMPLES, 20))}
+    assert [block for block, outcome in outcomes.items() if outcome.error] == [BAD]
+    assert "killed 3 times" in str(outcomes[BAD].error)
+    assert len(outcomes) == 20
+    assert len({outcome.result for outcome in outcomes.values()}) > 2
+
+
+def test_an_error_that_leaves_the_gpu_as_it_was_ends_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+    monkeypatch.setattr(worker, "give_up", lambda _: pytest.fail("it is not lost"))
+    with pytest.raises(RuntimeError, match="shapes"), network.device():
+        raise RuntimeError("the shapes do not fit")
+
+
 def test_after_a_stop_nothing_is_started(crew: Crew) -> None:
     waiting = iter(jobs(SAMPLES, 300, BAD, FULL, ROTTEN))
     running = crew.each(waiting)
@@ -164,12 +204,12 @@ def whose(_: BlockIndex) -> str:
     return str(get_worker().name)
 
 
-def test_hands_do_everything_but_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for stage, work in graph.STAGES.items():
-        monkeypatch.setitem(graph.STAGES, stage, graph.Work(whose, work.priority))
+@contextmanager
+def with_hands(*hands: str) -> Iterator[Crew]:
+    """A worker with the network, and others beside it, in this process."""
     device = {"nthreads": cluster.THREADS, "resources": {cluster.DEVICE: 1 + READ_AHEAD}}
     here = {"host": "127.0.0.1", "memory_limit": 0, "dashboard": False}
-    names = {"network": here | device, "left": here | {"nthreads": 1}, "right": here | {"nthreads": 1}}
+    names = {"network": here | device} | {hand: here | {"nthreads": 1} for hand in hands}
     with (
         dask.config.set(cluster.SETTINGS),
         SpecCluster(
@@ -180,10 +220,25 @@ def test_hands_do_everything_but_the_network(monkeypatch: pytest.MonkeyPatch) ->
         Client(there) as client,
         Crew.of(client, Stop()) as crew,
     ):
+        yield crew
+
+
+def test_hands_do_everything_but_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage, work in graph.STAGES.items():
+        monkeypatch.setitem(graph.STAGES, stage, graph.Work(whose, work.priority))
+    with with_hands("left", "right") as crew:
         assert crew.hands == 2
         assert crew.call(whose, BAD) == "network"
         assert {outcome.result for outcome in crew.each(jobs(SAMPLES, 40))} == {"network"}
-        assert {outcome.result for outcome in crew.each(jobs(OUTLINE, 40))} == set(names)
+        assert {outcome.result for outcome in crew.each(jobs(OUTLINE, 40))} == {"network", "left", "right"}
+
+
+def test_all_hands_are_counted_where_dask_tells_of_five_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    all_told = Client.scheduler_info
+    monkeypatch.setattr(Client, "scheduler_info", lambda client, n_workers=5: all_told(client, n_workers))
+    # ^ the default of distributed 2026.1
+    with with_hands(*"abcdefg") as crew:
+        assert crew.hands == 7
 
 
 def test_however_many_threads_a_worker_has_its_tiles_are_few_and_one_is_on_the_device(

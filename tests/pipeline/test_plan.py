@@ -1,5 +1,7 @@
-"""The plan keeps to what the device can compute."""
+"""The plan keeps to what the device can compute, and to the memory of the machine or the batch job."""
 
+import re
+from collections.abc import Iterator
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from pyproj import CRS
 
 from models.catalogue import CATALOGUE
 from models.weights import Weights
-from pipeline import config, plan
+from pipeline import config, machine, plan
 from pipeline.errors import InputError
 from pipeline.machine import GIB
 from pipeline.mosaic import Mosaic, Scene
@@ -21,6 +23,21 @@ from tiling.grid import Span, Window
 
 NETWORK = "ternausnet11"
 STRIDE = CATALOGUE[NETWORK].stride
+
+
+@pytest.fixture(autouse=True, scope="module")
+def a_large_machine() -> Iterator[None]:
+    """Plans do not depend on where the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        this_machine(patch, 128, 2)
+        yield
+
+
+def this_machine(patch: pytest.MonkeyPatch, memory: float, cores: int) -> None:
+    """Let this be a machine of so many GiB."""
+    patch.setattr(machine, "memory", lambda: int(memory * GIB))
+    patch.setattr(machine, "cores", lambda: cores)
+    patch.setattr(machine, "gpus", lambda: 0)
 
 
 def planned(folder: Path, shape: tuple[int, int], most: int | None, **tiles: Any) -> plan.Plan:
@@ -137,3 +154,79 @@ def test_a_tile_that_is_asked_for_is_computed_within_the_memory(tmp_path: Path) 
     assert made.projection.tile == (8192, 8192)
     assert made.most < 8192**2
     assert made.projection.device <= 4 * GIB
+
+
+def full(folder: Path, keys: str, device: str = "cpu", side: int = 20_000) -> plan.Projection:
+    """What the plan of a scene needs, for a network on the CPU or on a GPU of 80 GiB."""
+    path, window = folder / "region.yaml", Window.of((side, side))
+    path.write_text(f"name: any\nscenes: [a.tif]\n{keys}\n")
+    scene = Scene(folder / "a.tif", window, (1, 2, 3), None, False, None)
+    mosaic = Mosaic((side, side), Affine(0.3, 0, 0, 0, -0.3, 0), CRS.from_epsg(32633).to_wkt(), (scene,))
+    own = {} if device == "cpu" else {"device_bytes": 70 * GIB}
+    engine = plan.Engine(folder / "w", NETWORK, device, "bf16", "none", GIB // 3, 144.0, **own)
+    return plan.make(config.load(path), mosaic, Weights(NETWORK), engine).projection
+
+
+@given(
+    memory=st.floats(0.5, 200),
+    cores=st.integers(1, 64),
+    workers=st.integers(1, 16),
+    device=st.sampled_from(["cpu", "cuda"]),
+)
+def test_a_plan_of_itself_fits_the_machine(
+    memory: float, cores: int, workers: int, device: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        this_machine(patch, memory, cores)
+        try:
+            made = full(tmp_path_factory.mktemp("region"), f"cluster: {{workers: {workers}}}", device)
+        except InputError as error:
+            assert re.match(r"memory: .* (too little for one tile|this machine has)", str(error))  # noqa: PT017
+            assert memory < 2.5 * workers + 1
+        else:
+            assert made.ram <= memory * GIB
+
+
+CROWDED = {
+    "memory: 6GiB\ncluster: {workers: 4}": r"memory: 4 workers may need 2\d\.\d\d GiB, this machine has 16.00 GiB; ",
+    "memory: 20GiB": r"memory: 1 worker and 3 beside may need .* GiB, this machine has 16.00 GiB; give at most",
+    "tiles: {size: 16384}": r"tiles\.size: 1 worker and 3 beside may need .* this machine has 16\.00 GiB; give at most",
+    "memory: 8GiB\ncluster: {kind: slurm, memory: 4GiB}": r"memory: 1 worker may need .* a job has 4\.00 GiB; ",
+    "tiles: {size: 16384}\ncluster: {kind: slurm, memory: 4GiB}": r"tiles.size: 1 worker may need .* a job has 4\.",
+}
+
+
+@pytest.mark.parametrize("keys", CROWDED)
+def test_what_does_not_fit_the_machine_or_the_job_is_refused_and_what_is_named_fits(
+    keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this_machine(monkeypatch, 16, 4)
+    with pytest.raises(InputError, match=CROWDED[keys]) as refused:
+        full(tmp_path, keys)
+    key = str(refused.value).partition(":")[0].rpartition(".")[2]
+    best = re.search(r"give at most ([\d.]+(?:GiB)?)", str(refused.value))
+    assert best
+    full(tmp_path, re.sub(rf"\b{key}: [\w.]+", f"{key}: {best[1]}", keys, count=1))
+
+
+def test_workers_share_a_machine_and_a_batch_job_bounds_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this_machine(monkeypatch, 16, 4)
+    assert full(tmp_path, "cluster: {workers: 4}").ram <= 16 * GIB
+    assert full(tmp_path, "cluster: {kind: slurm, memory: 2GiB}").device <= 1.2 * GIB
+    with pytest.raises(
+        InputError, match=r"each worker's share of 0\.96 GiB is too little .* give fewer cluster\.workers"
+    ):
+        full(tmp_path, "cluster: {workers: 10}")
+
+
+def test_the_disk_holds_what_is_asked_for(tmp_path: Path) -> None:
+    side, nothing = 5_000, "tiles: {}"
+    plain = full(tmp_path, nothing, side=side).disk
+    assert plain > 1.5 * side**2
+    formats = full(tmp_path, "footprints: {formats: [gpkg, parquet, flatgeobuf, geojson]}", side=side).disk
+    cog, masks = (full(tmp_path, f"probability: {{{key}: true}}", side=side).disk for key in ("cog", "masks"))
+    assert formats - plain > 0.2 * side**2
+    assert cog - plain > 1.4 * side**2
+    assert masks - plain == pytest.approx(0.04 * side**2)

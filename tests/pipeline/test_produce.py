@@ -13,13 +13,11 @@ from pipeline.workspace import STORE
 from tiling.grid import Axis, Grid
 
 
-@pytest.mark.parametrize("place", [STORE, f".work/{STORE}"])
+@pytest.mark.parametrize("place", [STORE, f".work/{STORE}", ".work/outlines"])
 def test_what_is_stored_already_needs_no_room_again(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan: Any = SimpleNamespace(
-        output=tmp_path, probabilities=tmp_path / ".work" / STORE, projection=SimpleNamespace(disk=1000)
-    )
+    plan: Any = SimpleNamespace(output=tmp_path, work=tmp_path / ".work", projection=SimpleNamespace(disk=1000))
     monkeypatch.setattr(machine, "disk_free", lambda _: 600)
     with pytest.raises(InputError, match="make room or choose another output"):
         refuse_full_disk(plan)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import config, machine, workforce
+from pipeline.machine import GIB
+from pipeline.workforce import JOB_BYTES
 
 WORKERS = {
     "{}": 4,
@@ -25,6 +27,50 @@ def test_workers_by_cluster(cluster: str, workers: int, tmp_path: Path, monkeypa
     path = tmp_path / "region.yaml"
     path.write_text(f"name: any\nscenes: [a.tif]\ncluster: {cluster}\n")
     assert workforce.workers(config.load(path)) == workers
+
+
+MEMORY = {
+    "cluster: {workers: 1}": 6 * GIB,
+    "cluster: {workers: 2}": 4.8 * GIB,
+    "cluster: {workers: 4}": 2.4 * GIB,
+    "cluster: {kind: cuda}": 4.8 * GIB,
+    "cluster: {workers: 4}\nmemory: 8GiB": 8 * GIB,
+    "cluster: {kind: slurm, workers: 100}": 6 * GIB,
+    "cluster: {kind: slurm, memory: 2GiB}": 2 * GIB - JOB_BYTES,
+    "cluster: {kind: slurm, memory: 8GiB, gpus: 4}": 2 * GIB - JOB_BYTES // 4,
+    "cluster: {kind: slurm, memory: 1MiB}": 0,
+    "cluster: {kind: slurm, memory: 64GiB}": 6 * GIB,
+    "cluster: {kind: address, address: 'tcp://a:1'}": 6 * GIB,
+}
+
+
+@pytest.mark.parametrize(("keys", "memory"), MEMORY.items())
+def test_a_worker_has_its_share_of_the_machine_or_of_its_batch_job(
+    keys: str, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 16 * GIB)
+    monkeypatch.setattr(machine, "gpus", lambda: 2)
+    path = tmp_path / "region.yaml"
+    path.write_text(f"name: any\nscenes: [a.tif]\n{keys}\n")
+    assert workforce.memory(config.load(path)) == pytest.approx(memory, abs=1)
+
+
+JOBS = {
+    "cluster: {kind: slurm}": 7 * GIB,
+    "cluster: {kind: slurm, gpus: 2, workers: 3}": 13 * GIB,
+    "cluster: {kind: slurm, memory: 2GiB}": 2 * GIB,
+    "cluster: {kind: slurm, gpus: 2}\nmemory: 2GiB": 5 * GIB,
+}
+
+
+@pytest.mark.parametrize(("keys", "memory"), JOBS.items())
+def test_a_batch_job_asks_for_what_its_workers_may_use(
+    keys: str, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 16 * GIB)
+    path = tmp_path / "region.yaml"
+    path.write_text(f"name: any\nscenes: [a.tif]\n{keys}\n")
+    assert workforce.job_memory(config.load(path)) == memory
 
 
 HANDS = {
