@@ -17,7 +17,8 @@ from distributed.security import Security
 from pipeline import batch, machine, nursery, workforce
 from pipeline.config import Cluster, Region
 from pipeline.engine import READ_AHEAD
-from pipeline.errors import InputError, PipelineError
+from pipeline.errors import InputError, PipelineError, root
+from pipeline.names import WORK
 from pipeline.worker import GPUS
 
 # Tasks that may run on a worker beside the one that holds the device: reading ahead, storing, tracing outlines.
@@ -139,13 +140,7 @@ def _started(nannies: Sequence[Mapping[str, Any]]) -> SpecCluster:
             silence_logs=logging.CRITICAL,
         )
     except RuntimeError as error:
-        raise PipelineError(f"the worker processes do not start: {_innermost(error)}") from error
-
-
-def _innermost(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error) or type(error).__name__
+        raise PipelineError(f"the worker processes do not start: {root(error)}") from error
 
 
 @contextmanager
@@ -162,8 +157,8 @@ def slurm(region: Region, say: Say) -> Iterator[Client]:
             **batch.options(region.cluster, workforce.job_memory(region)),
             worker_extra_args=[*WORKER, "--no-dashboard"],
             security=True,
-            shared_temp_directory=str(region.output / ".work"),
-            log_directory=str(region.output / ".work" / "jobs"),
+            shared_temp_directory=str(region.output / WORK),
+            log_directory=str(region.output / WORK / "jobs"),
             scheduler_options={"dashboard": False, "dashboard_address": ":0"},
             silence_logs=logging.CRITICAL,
         ) as cluster,
@@ -222,7 +217,7 @@ def check(client: Client, region: Region) -> None:
     Raises:
         InputError: one lacks the project, its version or the shared folder.
     """
-    marker = region.output / ".work" / f".probe-{uuid.uuid4().hex}.partial"
+    marker = region.output / WORK / f".probe-{uuid.uuid4().hex}.partial"
     marker.touch()
     try:
         found: dict[str, dict[str, Any]] = client.run(_probe([str(marker), str(region.model.weights)]))

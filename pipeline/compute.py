@@ -12,8 +12,8 @@ from pipeline import store
 from pipeline.errors import BlocksFailed
 from pipeline.footprints import outline
 from pipeline.graph import ATTEMPTS, Crew
-from pipeline.jobs import Finished, Job
-from pipeline.journal import OUTLINE, SAMPLES, Journal
+from pipeline.jobs import OUTLINE, SAMPLES, Finished, Job
+from pipeline.journal import Journal
 from pipeline.plan import Plan, indices
 from pipeline.progress import Progress
 from pipeline.store import DamagedBlock

@@ -21,6 +21,13 @@ class InputError(PipelineError):
         super().__init__("\n".join(self.problems))
 
 
+def root(error: BaseException) -> str:
+    """What went wrong first, on one line: libraries wrap it in sentences that say only that something did."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @contextmanager
 def collecting(problems: list[str]) -> Iterator[None]:
     """Add what bad input is found in the context to ``problems``, and go on: they are told all at once."""

@@ -22,12 +22,11 @@ from pipeline import network, tasks
 from pipeline.cluster import DEVICE, THREADS
 from pipeline.engine import READ_AHEAD
 from pipeline.errors import Interrupted, PipelineError
-from pipeline.jobs import Finished, Job, Stop
-from pipeline.journal import OUTLINE, SAMPLES
+from pipeline.jobs import FINISH, OUTLINE, SAMPLES, Finished, Job, Stop
 from pipeline.plan import Plan
 from pipeline.store import DamagedBlock
 
-# A block that fails this often is at fault itself (FAULTS: quarantine); the rest of the region goes on.
+# A block that fails this often is at fault itself; the rest of the region goes on.
 ATTEMPTS = 3
 # How often the number of workers is asked for, s: asking takes as long as submitting a block.
 CENSUS = 2.0
@@ -63,7 +62,7 @@ class Work:
 STAGES: dict[str, Work] = {
     SAMPLES: Work(tasks.samples, 0),
     OUTLINE: Work(tasks.outline, 1),
-    "finish": Work(tasks.finish, 0),
+    FINISH: Work(tasks.finish, 0),
 }
 
 

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from pipeline import store
 from pipeline.durable import remove
-from pipeline.journal import SAMPLES, Journal
+from pipeline.jobs import SAMPLES
+from pipeline.journal import Journal
+from pipeline.names import GROWN, STORE
 from pipeline.plan import Plan
-from pipeline.workspace import GROWN, STORE, Workspace
+from pipeline.workspace import Workspace
 from tiling.grid import Axis, BlockIndex, Grid, Span, Window
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from pipeline.errors import Interrupted
 from tiling.grid import BlockIndex
 
+# Stages of a block: what is asked of the workers for it, one after the other.
+SAMPLES, OUTLINE, FINISH = "samples", "outline", "finish"
 # Time that blocks in hand get to finish after SIGTERM, s; the run must be gone after 20.
 GRACE = 13.0
 
@@ -16,7 +18,7 @@ class Job:
     """One unit of the graph that can be retried by itself."""
 
     stage: str
-    """``samples``, ``outline`` or ``finish``."""
+    """``SAMPLES``, ``OUTLINE`` or ``FINISH``."""
     block: BlockIndex
     """Of which block."""
     argument: Any = field(default=None, compare=False)

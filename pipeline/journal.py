@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.durable import replace
+from pipeline.jobs import SAMPLES
 from tiling.grid import BlockIndex
-
-SAMPLES, OUTLINE = "samples", "outline"
 
 
 @dataclass(frozen=True, slots=True)

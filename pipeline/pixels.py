@@ -19,7 +19,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, root
 from pipeline.mosaic import Mosaic, Scene
 from pipeline.scenes.gdal import ERRORS, GDAL_OPTIONS, opened, raster_window
 from pipeline.scenes.resample import Warp
@@ -100,7 +100,7 @@ def _read_scene(mosaic: Mosaic, scene: Scene, part: Window, rgb: NDArray[np.uint
     except ERRORS as error:
         _handles.forget(scene)
         place = f"rows {part.rows.start}..{part.rows.stop}, columns {part.cols.start}..{part.cols.stop}"
-        raise SceneError(f"{scene.path}: cannot be read at {place} of the mosaic: {_reason(error)}") from error
+        raise SceneError(f"{scene.path}: cannot be read at {place} of the mosaic: {root(error)}") from error
 
 
 def _read_new(dataset: Any, scene: Scene, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -123,13 +123,6 @@ def _read_own(dataset: Any, scene: Scene, part: Window, rgb: NDArray[np.uint8], 
         rgb[...] = to_uint8(values, scene.scale)
     if scene.masked:
         valid &= dataset.dataset_mask(window=window) != 0
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause, on one line: rasterio's own text only says that reading failed."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split())
 
 
 def _has_data(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:

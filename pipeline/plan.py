@@ -21,6 +21,7 @@ from pipeline.errors import InputError
 from pipeline.footprints.shaping import Shaping
 from pipeline.machine import MIB
 from pipeline.mosaic import Mosaic
+from pipeline.names import FOOTPRINTS, ORIGIN, OUTLINES, STORE, THUMBNAILS, WELDED, WORK
 from pipeline.picture import Album
 from tiling import budget
 from tiling.grid import Axis, BlockIndex, Grid, round_up
@@ -90,34 +91,34 @@ class Plan:
     @property
     def work(self) -> Path:
         """Folder of everything unfinished."""
-        return self.output / ".work"
+        return self.output / WORK
 
     @property
     def probabilities(self) -> Path:
         """The Zarr store of samples, until it is published."""
-        return self.work / "probability.zarr"
+        return self.work / STORE
 
     def outline_path(self, block: BlockIndex) -> Path:
         """A block's outlines."""
-        return self.work / "outlines" / f"{block}.arrow"
+        return self.work / OUTLINES / f"{block}.arrow"
 
     def origin_path(self, block: BlockIndex) -> Path:
         """Which of the scenes over a block each pixel comes from, where scenes overlap: a 32-bit TIFF."""
-        return self.work / "origin" / f"{block}.tif"
+        return self.work / ORIGIN / f"{block}.tif"
 
     @property
     def welded(self) -> Path:
         """The buildings that reach over seams."""
-        return self.work / "welded.arrow"
+        return self.work / WELDED
 
     def footprint_path(self, block: BlockIndex) -> Path:
         """A block's finished footprints."""
-        return self.work / "footprints" / f"{block}.arrow"
+        return self.work / FOOTPRINTS / f"{block}.arrow"
 
     @property
     def album(self) -> Album:
         """The blocks' thumbnails."""
-        return Album(self.work / "thumbnails", self.grid)
+        return Album(self.work / THUMBNAILS, self.grid)
 
     @property
     def skipped(self) -> int:

@@ -18,14 +18,12 @@ from pipeline import durable, export, page, picture, pixels, report, store
 from pipeline.compute import Ledger
 from pipeline.config import Region
 from pipeline.graph import Crew
-from pipeline.jobs import Stop
-from pipeline.journal import SAMPLES, Journal
+from pipeline.jobs import SAMPLES, Stop
+from pipeline.journal import Journal
+from pipeline.names import COG, MASKS, PAGE, PREVIEW, REPORT
 from pipeline.plan import Plan
 from pipeline.workspace import Workspace
 from tiling.grid import Window
-
-# Names in the output folder.
-COG, MASKS, PREVIEW, PAGE = "probability.tif", "masks", "preview.png", "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class Publication:
         store.sweep(self.plan.probabilities)  # a worker that was killed may have left half a shard
         space.publish_store(self.plan.probabilities)
         space.withdraw(files)
-        durable.write_json(output / "run.json", content)
+        durable.write_json(output / REPORT, content)
         if not self.ledger.failed:
             space.tidy()
         return content
@@ -120,16 +118,16 @@ class Publication:
 
     def _rasters(self) -> None:
         """The further forms of the probabilities that the config asks for."""
-        wanted, made = self.region.probability, self.plan
+        wanted, plan = self.region.probability, self.plan
 
         def read(window: Window) -> NDArray[np.uint8]:
             self.crew.stop.heed()
-            return store.read(made.probabilities, window, made.grid)
+            return store.read(plan.probabilities, window, plan.grid)
 
         if wanted.cog:
-            export.write_cog(made.output / COG, made.mosaic, read, self.crew.call)
+            export.write_cog(plan.output / COG, plan.mosaic, read, self.crew.call)
         if wanted.masks:
-            export.write_masks(made.output / MASKS, made.mosaic, read, made.shaping.level)
+            export.write_masks(plan.output / MASKS, plan.mosaic, read, plan.shaping.level)
 
     def _complete(self, album: picture.Album) -> None:
         """Make the thumbnails again that are of another scale, since scenes were added, or that do not read."""

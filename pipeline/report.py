@@ -14,8 +14,10 @@ from rich.text import Text
 from models.samples import SAMPLE_MAX
 from pipeline.compute import Ledger
 from pipeline.config import CLUSTER_KEYS, Region
-from pipeline.journal import SAMPLES, Journal, Seal
+from pipeline.jobs import SAMPLES
+from pipeline.journal import Journal, Seal
 from pipeline.mosaic import Mosaic
+from pipeline.names import REPORT, STORE
 from pipeline.plan import Plan
 from pipeline.words import counted, public, size
 
@@ -136,7 +138,7 @@ def closing(content: Mapping[str, Any], output: Path) -> str:
         for name in ("no_data", "outside", "failed")
         if pixels[name]
     )
-    paths = "\n".join(f"  {output / name}" for name in (*content["files"], "probability.zarr", "run.json"))
+    paths = "\n".join(f"  {output / name}" for name in (*content["files"], STORE, REPORT))
     return f"{found}{', ' + rest if rest else ''}\n{paths}"
 
 

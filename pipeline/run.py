@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import config, durable, nursery, signals
+from pipeline import config, durable, names, nursery, signals
 from pipeline.config import Region
 from pipeline.errors import BlocksFailed, InputError, Interrupted, PipelineError, collecting
 from pipeline.jobs import GRACE, Stop
@@ -102,11 +102,11 @@ def execute(region: Region, options: argparse.Namespace, stop: Stop) -> int:
     from pipeline.progress import Progress, terminal
 
     mosaic, request = look(region)
-    print_ = fingerprint.of(region, mosaic, request.weights)
-    durable.refuse_open(region.output / workspace.GEOPACKAGE)
-    with workspace.hold(region.output) as space, closing(Log(region.output / "run.log")) as log:
+    identity = fingerprint.of(region, mosaic, request.weights)
+    durable.refuse_open(region.output / names.GEOPACKAGE)
+    with workspace.hold(region.output) as space, closing(Log(region.output / names.LOG)) as log:
         progress = Progress(log, terminal(options.quiet))
-        if not options.overwrite and space.finished(print_):
+        if not options.overwrite and space.finished(identity):
             space.tidy()  # it may have been killed just before it did so itself
             progress.say(f"{region.output}: already done; --overwrite starts it anew")
             return 0
@@ -119,7 +119,7 @@ def execute(region: Region, options: argparse.Namespace, stop: Stop) -> int:
 
             gc.freeze()
             gc.enable()
-            production = Production(region, mosaic, request, print_, space, progress, options.overwrite)
+            production = Production(region, mosaic, request, identity, space, progress, options.overwrite)
             with Crew.of(client, stop) as crew, closing(progress):
                 return conclude(production.run(crew), region.output, progress)
 
@@ -145,7 +145,7 @@ def look(region: Region) -> tuple["Mosaic", "Request"]:
 
 def will_compute(region: Region, overwrite: bool) -> bool:
     """Whether this run most likely starts workers on this machine."""
-    return region.cluster.kind in nursery.KINDS and (overwrite or not (region.output / "run.json").exists())
+    return region.cluster.kind in nursery.KINDS and (overwrite or not (region.output / names.REPORT).exists())
 
 
 def write_config(options: argparse.Namespace) -> int:
@@ -158,19 +158,20 @@ def write_config(options: argparse.Namespace) -> int:
 
 def show(region: Region, overwrite: bool) -> int:
     """Print the plan, unless the run would be refused."""
-    from pipeline import fingerprint, plan, report, workspace
+    from pipeline import fingerprint, report, workspace
+    from pipeline.plan import make
 
     (mosaic, request), space = look(region), workspace.Workspace(region.output)
-    durable.refuse_open(region.output / workspace.GEOPACKAGE)
+    durable.refuse_open(region.output / names.GEOPACKAGE)
     done = not overwrite and space.finished(fingerprint.of(region, mosaic, request.weights))
     head = None if overwrite else space.head()
     engine = request.remembering(head).answer(mosaic)
-    made = plan.make(region, mosaic, request.weights, engine, head)
+    plan = make(region, mosaic, request.weights, engine, head)
     if not done:
         from pipeline.produce import refuse_full_disk
 
-        refuse_full_disk(made)
-    report.show(made)
+        refuse_full_disk(plan)
+    report.show(plan)
     if done:
         print(f"{region.output}: already done; a run would change nothing")
     return 0

@@ -14,6 +14,7 @@ from models.weights import Weights, WeightsError, class_names, describe
 from pipeline import lease, signals
 from pipeline.errors import InputError, Interrupted, OutputError, PipelineError
 from pipeline.fingerprint import flat
+from pipeline.names import WORK
 from pipeline.progress import terminal
 from pipeline.training import checkpoint, curves, datasets, loop
 from pipeline.training.crops import Source
@@ -31,7 +32,7 @@ EXAMPLES = """examples:
   python -m pipeline.train train.yaml --set recipe.batch=4 --set device=cpu
   torchrun --nproc-per-node 8 -m pipeline.train train.yaml
 """
-MADE = (".work/checkpoint.safetensors", "weights.safetensors", "history.json", "curves.png", "reliability.png")
+MADE = (f"{WORK}/checkpoint.safetensors", "weights.safetensors", "history.json", "curves.png", "reliability.png")
 FREE = (
     "output",
     "device",
@@ -95,7 +96,7 @@ def kept(output: Path, processes: Processes, *, overwrite: bool) -> Iterator[Non
         processes.wait()
         yield
         return
-    work = output / ".work"
+    work = output / WORK
     work.mkdir(parents=True, exist_ok=True)
     with lease.hold(work / "lease"):
         sweep(output)
@@ -108,7 +109,7 @@ def kept(output: Path, processes: Processes, *, overwrite: bool) -> Iterator[Non
 def sweep(output: Path) -> None:
     """Remove the halves of files that a killed training was writing; whoever calls holds the lease."""
     halves = [half for name in MADE for half in (output / name).parent.glob(f".{Path(name).name}.*.partial*")]
-    for half in [*halves, *(output / ".work").glob("*/.*.partial*")]:
+    for half in [*halves, *(output / WORK).glob("*/.*.partial*")]:
         half.unlink(missing_ok=True)
 
 
@@ -146,7 +147,7 @@ def _found(settings: Training, stopped: Callable[[], bool]) -> list[Split]:
     splits: list[Split] = []
     for name, data in settings.data.items():
         try:
-            splits.append(datasets.find(name, data, settings.output / ".work", heed))
+            splits.append(datasets.find(name, data, settings.output / WORK, heed))
         except InputError as error:
             problems += error.problems
     if not problems:

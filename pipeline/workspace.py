@@ -1,6 +1,5 @@
 """The output folder of a run: who holds it, what it was begun with, what is done."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -11,22 +10,12 @@ from typing import Any
 from pipeline import fingerprint, lease
 from pipeline.durable import read_json, remove, supplant, sweep, write_json
 from pipeline.errors import OutputError
-from pipeline.journal import SAMPLES, Journal, Seal
+from pipeline.jobs import SAMPLES
+from pipeline.journal import Journal, Seal
 from pipeline.log import now
+from pipeline.names import ASIDE, JOURNAL, KEPT, LOG, MASKS, ORIGIN, OURS, PUBLISHED, REPORT, STORE, VOUCHED, WORK
 from tiling.grid import BlockIndex
 
-JOURNAL = "journal.jsonl"
-STORE = "probability.zarr"
-GEOPACKAGE = "footprints.gpkg"
-PUBLISHED = "published.json"
-# What of the work folder is kept: the samples' journal, and what else footprints are made of but the samples.
-KEPT = {JOURNAL, "thumbnails", "origin"}
-# Stores of probabilities on their way: one of more scenes than before, and one whose place another takes.
-GROWN, ASIDE = "grown.zarr", "aside.zarr"
-# What runs make there that a journal vouches for; workers keep things of their own beside it.
-VOUCHED = (JOURNAL, STORE, GROWN, ASIDE, "outlines", "origin", "thumbnails", "footprints", "welded.arrow")
-# Names that files of a run have in the output folder, whatever a run.json says that came from elsewhere.
-OURS = re.compile(r"footprints\.\w+|probability\.tif|preview\.png|report\.html|masks/[^/]+\.tif")
 # Files whose checksums are under way at a time: the driver's memory must not grow with the region.
 VERIFIED_AT_ONCE = 1000
 
@@ -41,7 +30,7 @@ class Workspace:
     @property
     def work(self) -> Path:
         """Folder of everything unfinished."""
-        return self.output / ".work"
+        return self.output / WORK
 
     @property
     def journal_path(self) -> Path:
@@ -51,11 +40,11 @@ class Workspace:
     @property
     def report(self) -> dict[str, Any]:
         """What run.json says; empty where there is none, or one that no run of ours wrote."""
-        content = read_json(self.output / "run.json") or {}
+        content = read_json(self.output / REPORT) or {}
         scenes = content.get("fingerprint", {}).get("scenes") if isinstance(content.get("fingerprint"), dict) else None
         return content if isinstance(scenes, list) and isinstance(content.get("files"), dict) else {}
 
-    def finished(self, print_: Mapping[str, Any]) -> bool:
+    def finished(self, identity: Mapping[str, Any]) -> bool:
         """Whether a run of this fingerprint has finished, and its files are as it left them.
 
         Raises:
@@ -66,8 +55,8 @@ class Workspace:
             self._refuse_foreign()
         before = {state: each["fingerprint"] for state, each in (("begun", head), ("finished", report)) if each}
         for state, earlier in before.items():
-            self._refuse(earlier, print_, state)
-        if report is None or any(earlier != print_ for earlier in before.values()):
+            self._refuse(earlier, identity, state)
+        if report is None or any(earlier != identity for earlier in before.values()):
             return False
         files = report["files"]
         there = self.published == files.keys() and (self.output / STORE).exists()
@@ -77,16 +66,16 @@ class Workspace:
         """The head of an unfinished run's journal."""
         return Journal.peek(self.journal_path)
 
-    def begin(self, print_: Mapping[str, Any], decided: Mapping[str, Any]) -> Journal:
+    def begin(self, identity: Mapping[str, Any], decided: Mapping[str, Any]) -> Journal:
         """Start a journal."""
-        return Journal.create(self.journal_path, {"fingerprint": print_, "began": now(), **decided})
+        return Journal.create(self.journal_path, {"fingerprint": identity, "began": now(), **decided})
 
-    def resume(self, print_: Mapping[str, Any]) -> Journal:
+    def resume(self, identity: Mapping[str, Any]) -> Journal:
         """Continue the journal that is there; of other settings of the footprints its samples alone."""
         journal = Journal.open(self.journal_path)
-        if journal.head["fingerprint"] == print_:
+        if journal.head["fingerprint"] == identity:
             return journal
-        return journal.renewed({"fingerprint": dict(print_)}, journal.blocks(SAMPLES))
+        return journal.renewed({"fingerprint": dict(identity)}, journal.blocks(SAMPLES))
 
     def _refuse(self, before: Mapping[str, Any], after: Mapping[str, Any], state: str) -> None:
         """Refuse to continue where samples that are there would have to be other ones."""
@@ -102,7 +91,7 @@ class Workspace:
         if self.report or (self.work / PUBLISHED).exists():
             return
         names = [path.name for path in sorted(self.output.glob("*"))]  # none where there is no folder yet
-        if there := [name for name in names if name in (STORE, "run.json") or OURS.fullmatch(name)]:
+        if there := [name for name in names if name in (STORE, REPORT) or OURS.fullmatch(name)]:
             raise OutputError(
                 f"{self.output}: holds {', '.join(there)}, which no run made that is known here, and a run would "
                 "replace; choose another output, or start anew with --overwrite"
@@ -157,8 +146,8 @@ class Workspace:
         """
         remove(self.journal_path)
         self.withdraw(())
-        remove(self.output / "run.json")
-        remove(self.output / "run.log")
+        remove(self.output / REPORT)
+        remove(self.output / LOG)
         self.forget()
         remove(self.work / PUBLISHED)  # last: until then what is left counts as a run's
 
@@ -173,7 +162,7 @@ class Workspace:
 
     def sweep(self) -> None:
         """Remove what a killed run left half-written beside its files."""
-        for folder in (self.output, self.output / "masks", self.work, self.work / "origin"):
+        for folder in (self.output, self.output / MASKS, self.work, self.work / ORIGIN):
             sweep(folder)
 
 

@@ -23,6 +23,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation.scoring import Read, windows
 from pipeline.footprints.arrays import Polygons
 from pipeline.footprints.ground import Frame
+from pipeline.names import REPORT, STORE
 from pipeline.scenes.gdal import raster_window
 from pipeline.training.scenes import burn, footprints_in_pixels, layer_of, opened
 from tiling.grid import Span, Window
@@ -134,10 +135,10 @@ class Run:
         Raises:
             InputError: it is no finished run, or left no footprints that can be read.
         """
-        content = read_json(output / "run.json")
+        content = read_json(output / REPORT)
         if content is None:
             raise InputError(f"{output}: is no finished run; it has no run.json")
-        grid, affine, crs = store.layout(output / "probability.zarr")
+        grid, affine, crs = store.layout(output / STORE)
         return cls(output, content, _footprints(output), grid.shape, grid.block_shape, affine, crs)
 
     @property
@@ -198,7 +199,7 @@ class Run:
         return found[0]
 
     def _subject(self, name: str, window: Window, labels: Read, true: Callable[[], Polygons]) -> Subject:
-        path, grid = self.output / "probability.zarr", store.layout(self.output / "probability.zarr")[0]
+        path, grid = self.output / STORE, store.layout(self.output / STORE)[0]
         origin = window.rows.start, window.cols.start
 
         def samples(part: Window) -> NDArray[np.uint8]:

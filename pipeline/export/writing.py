@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyogrio.errors
 
 from pipeline import durable
+from pipeline.errors import root
 from pipeline.scenes.gdal import OWN_ERRORS
 
 # How the libraries tell of a disk that is full or broken.
@@ -39,6 +40,4 @@ def writing(path: Path) -> Iterator[Path]:
 
 def reason(error: BaseException) -> str:
     """What went wrong first; SQLite's sentence without the statement that it is about."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).rpartition(" failed: ")[2]
+    return root(error).rpartition(" failed: ")[2]

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.journal import SAMPLES, Journal
+from pipeline.jobs import SAMPLES
+from pipeline.journal import Journal
+from pipeline.names import LOG
 from pipeline.page import images
 from pipeline.plan import Plan
 from tiling.grid import BlockIndex
@@ -76,7 +78,7 @@ def _place(text: str) -> tuple[int, int]:
 def _seconds(plan: Plan) -> NDArray[np.float32]:
     """Time that each block's samples took, s, as the log of this run and those that it resumes says; 0: unknown."""
     seconds = np.zeros(plan.grid.blocks, np.float32)
-    for event in _log(plan.output / "run.log"):
+    for event in _log(plan.output / LOG):
         place = _place(event["block"])
         if all(index < size for index, size in zip(place, plan.grid.blocks, strict=True)):
             seconds[place] = sum(event["seconds"].values())

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.journal import SAMPLES, Journal
+from pipeline.jobs import SAMPLES
+from pipeline.journal import Journal
 from pipeline.plan import Plan
 from pipeline.words import counted, public, size
 
-STAGES = ("read", "infer", "store", "outline", "finish")
+TIMED = ("read", "infer", "store", "outline", "finish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def of(plan: Plan, content: Mapping[str, Any], journal: Journal) -> Facts:
 
 
 def _stages(seconds: Mapping[str, float]) -> list[Stage]:
-    known = [name for name in STAGES if name in seconds]
+    known = [name for name in TIMED if name in seconds]
     total = sum(seconds[name] for name in known) or 1.0
     return [Stage(name, seconds[name], seconds[name] / total) for name in known]
 

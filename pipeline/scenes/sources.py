@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from pipeline.config import is_remote
+from pipeline.names import REPORT, WORK
 
 SUFFIXES = frozenset({".tif", ".tiff"})
 
@@ -42,7 +43,7 @@ def expand(
 
 def _is_made(output: Path) -> bool:
     """Whether a run has begun in an output folder: before, no scene lay in it, or the run would have been refused."""
-    return any((output / name).exists() for name in (".work", "run.json"))
+    return any((output / name).exists() for name in (WORK, REPORT))
 
 
 def _files(entry: Path, made: Path | None) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from models import checkpoints
 from models.weights import Weights
 from pipeline import signals
 from pipeline.errors import Interrupted
+from pipeline.names import WORK
 from pipeline.training import curves
 from pipeline.training.crops import Batches, Crops, Source
 from pipeline.training.curves import Board
@@ -37,7 +38,7 @@ class Desk:
     @property
     def checkpoint(self) -> Path:
         """The state that a resumed run goes on from."""
-        return self.output / ".work" / "checkpoint.safetensors"
+        return self.output / WORK / "checkpoint.safetensors"
 
     @property
     def weights(self) -> Path:

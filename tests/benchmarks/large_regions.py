@@ -19,8 +19,8 @@ from rich.console import Console
 from models.weights import Weights
 from pipeline import cluster, compute, config, graph, plan, report, tasks
 from pipeline.engine import Engine
-from pipeline.jobs import Stop
-from pipeline.journal import OUTLINE, SAMPLES, Journal
+from pipeline.jobs import OUTLINE, SAMPLES, Stop
+from pipeline.journal import Journal
 from pipeline.log import Log
 from pipeline.mosaic import Mosaic, Scene
 from pipeline.plan import Plan

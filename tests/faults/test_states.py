@@ -20,9 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from numpy.typing import NDArray
 from rich.console import Console
 
-from pipeline import config, fingerprint, store, survey, tasks, workspace
+from pipeline import config, fingerprint, names, store, survey, tasks, workspace
 from pipeline.errors import OutputError
-from pipeline.journal import OUTLINE, SAMPLES, Journal
+from pipeline.jobs import OUTLINE, SAMPLES
+from pipeline.journal import Journal
 from pipeline.log import Log
 from pipeline.plan import Plan
 from pipeline.produce import Production
@@ -70,9 +71,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Set
     path = small.write_region(folder, tiny_weights, ["a.tif"], **small.FINE)
     plan, region = small.planned(path), config.load(path)
     request = Request.of(region)
-    print_ = fingerprint.of(region, survey.survey(region), request.weights)
+    identity = fingerprint.of(region, survey.survey(region), request.weights)
     nobody = workspace.Workspace(folder), Progress(Log(folder / "run.log"), Console(quiet=True))
-    return Setting(Production(region, plan.mosaic, request, print_, *nobody), plan)
+    return Setting(Production(region, plan.mosaic, request, identity, *nobody), plan)
 
 
 class Output(RuleBasedStateMachine):
@@ -81,7 +82,7 @@ class Output(RuleBasedStateMachine):
     def __init__(self, setting: Setting, folder: Path) -> None:
         super().__init__()
         self.production, self.plan = setting.production, replace(setting.plan, output=folder)
-        self.work, self.path = self.plan.work, self.plan.work / workspace.JOURNAL
+        self.work, self.path = self.plan.work, self.plan.work / names.JOURNAL
         self.run = ExitStack()
         self.journal: Journal | None = None
         self.space = workspace.Workspace(folder)
@@ -98,7 +99,7 @@ class Output(RuleBasedStateMachine):
         if stage == OUTLINE:
             return self.plan.outline_path(block)
         unfinished = self.plan.probabilities
-        return store.shard_path(unfinished if unfinished.exists() else self.plan.output / workspace.STORE, block)
+        return store.shard_path(unfinished if unfinished.exists() else self.plan.output / names.STORE, block)
 
     def whole(self, stage: str, block: BlockIndex) -> bool:
         """Whether a file has the bytes that it had when it was recorded."""
@@ -172,10 +173,10 @@ class Output(RuleBasedStateMachine):
     @precondition(lambda self: self.alive)
     @rule()
     def another_configuration_is_refused(self) -> None:
-        print_ = self.production.fingerprint
-        assert not self.space.finished(print_)
+        identity = self.production.fingerprint
+        assert not self.space.finished(identity)
         with pytest.raises(OutputError, match=r"weights: was \w+, is now other"):
-            self.space.finished({**print_, "weights": "other"})
+            self.space.finished({**identity, "weights": "other"})
 
     @precondition(lambda self: self.alive)
     @rule()

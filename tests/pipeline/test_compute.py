@@ -19,8 +19,8 @@ from pipeline.compute import Computation, Ledger
 from pipeline.errors import BlocksFailed
 from pipeline.footprints import outline
 from pipeline.graph import ATTEMPTS
-from pipeline.jobs import Finished, Job
-from pipeline.journal import OUTLINE, SAMPLES, Journal
+from pipeline.jobs import OUTLINE, SAMPLES, Finished, Job
+from pipeline.journal import Journal
 from pipeline.log import Log
 from pipeline.progress import Progress
 from pipeline.store import DamagedBlock

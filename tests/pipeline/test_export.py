@@ -21,7 +21,7 @@ import shapely
 from affine import Affine
 from pyproj import CRS
 
-from pipeline import export
+from pipeline import export, names
 from pipeline.errors import Interrupted, OutputError, PipelineError
 from pipeline.export import rasters
 from pipeline.footprints.finish import SCHEMA
@@ -69,6 +69,14 @@ def read(path) -> geopandas.GeoDataFrame:
     if path.suffix == ".parquet":
         return geopandas.read_parquet(path)
     return geopandas.read_file(path, layer="footprints")
+
+
+def test_what_is_published_has_names_by_which_it_can_be_withdrawn():
+    folder, scene = Path("out"), Scene(Path("tile é.1.tif"), Window.of((1, 1)), (1, 2, 3), None, False, None)
+    files = [export.vector_path(folder, name) for name in export.FORMATS]
+    assert folder / names.GEOPACKAGE in files
+    files += [export.mask_path(folder / names.MASKS, scene), *(folder / name for name in (names.COG, names.PREVIEW))]
+    assert all(names.OURS.fullmatch(str(path.relative_to(folder))) for path in [*files, folder / names.PAGE])
 
 
 @pytest.mark.parametrize("name", export.FORMATS)

@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 from pipeline import cluster, graph, network, store, tasks, worker
 from pipeline.engine import READ_AHEAD
 from pipeline.graph import ATTEMPTS, MOST, Census, Crew
-from pipeline.jobs import Finished, Job, Stop
-from pipeline.journal import OUTLINE, SAMPLES
+from pipeline.jobs import OUTLINE, SAMPLES, Finished, Job, Stop
 from pipeline.store import DamagedBlock
 from tiling.grid import BlockIndex
 

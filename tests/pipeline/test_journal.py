@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.journal import OUTLINE, SAMPLES, Journal, Seal
+from pipeline.jobs import OUTLINE, SAMPLES
+from pipeline.journal import Journal, Seal
 from tiling.grid import BlockIndex
 
 blocks = st.builds(BlockIndex, st.integers(0, 3), st.integers(0, 3))

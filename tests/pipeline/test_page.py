@@ -24,7 +24,8 @@ from pipeline import machine, page, words
 from pipeline.engine import Engine
 from pipeline.footprints.finish import SCHEMA
 from pipeline.footprints.shaping import Shaping
-from pipeline.journal import SAMPLES, Journal
+from pipeline.jobs import SAMPLES
+from pipeline.journal import Journal
 from pipeline.mosaic import Mosaic, Scene
 from pipeline.page import facts, gathering, histogram
 from pipeline.plan import Plan, Projection

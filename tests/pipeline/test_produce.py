@@ -8,8 +8,8 @@ import pytest
 
 from pipeline import machine
 from pipeline.errors import InputError
+from pipeline.names import STORE
 from pipeline.produce import SEAMS_SAMPLED, refuse_full_disk, seam_error
-from pipeline.workspace import STORE
 from tiling.grid import Axis, Grid
 
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipeline import progress
-from pipeline.jobs import Finished, Job
-from pipeline.journal import OUTLINE, SAMPLES
+from pipeline.jobs import OUTLINE, SAMPLES, Finished, Job
 from pipeline.log import Log
 from pipeline.progress import Progress, Stage, duration
 from pipeline.tasks import Counts, Stored, Written

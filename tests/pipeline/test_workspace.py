@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline import durable, workspace
 from pipeline.errors import OutputError
-from pipeline.journal import SAMPLES, Journal, Seal
+from pipeline.jobs import SAMPLES
+from pipeline.journal import Journal, Seal
 from pipeline.workspace import Workspace
 from tiling.grid import BlockIndex
 
@@ -39,12 +40,12 @@ def names(folder: Path) -> set[str]:
     return {name for name in files if "lease" not in name}
 
 
-def finish(space: Workspace, print_: dict[str, Any], *made: str) -> None:
+def finish(space: Workspace, identity: dict[str, Any], *made: str) -> None:
     """Leave what a finished run leaves."""
     write(space.output, *made, "probability.zarr/zarr.json")
     seals = {name: Seal.of(space.output / name) for name in made}
     files = {name: {"size": seal.size, "crc": seal.crc} for name, seal in seals.items() if seal}
-    durable.write_json(space.output / "run.json", {"status": "done", "fingerprint": print_, "files": files})
+    durable.write_json(space.output / "run.json", {"status": "done", "fingerprint": identity, "files": files})
 
 
 def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_nothing_is_finished_in_an_empty_folder(space: Workspace) -> None:
     assert space.head() is None
 
 
-def test_a_finished_run_is_known_by_its_fingerprint_and_whole_files(space: Workspace) -> None:
+def test_a_finished_run_is_known_by_its_fingeridentityand_whole_files(space: Workspace) -> None:
     finish(space, PRINT, "footprints.gpkg", "masks/a.tif")
     assert space.finished(PRINT)
     with pytest.raises(OutputError, match=r"was finished with another .*\n  tiles.size: was 64, is now 96\n.*--overw"):
