@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -145,4 +146,4 @@ def closing(content: Mapping[str, Any], output: Path) -> str:
 def seals(output: Path, names: Iterable[str]) -> dict[str, dict[str, int]]:
     """Size and checksum of each output file, by its name within the folder."""
     found = {name: Seal.of(output / name) for name in names}
-    return {name: {"size": seal.size, "crc": seal.crc} for name, seal in found.items() if seal}
+    return {name: asdict(seal) for name, seal in found.items() if seal}

@@ -98,11 +98,19 @@ class Request:
             chosen, check = choice.precision, f"{choice.reason}; at most {choice.largest:.2g}"
         predictor = Predictor(network, self.weights, device, chosen, self.tta)
         need, most = predictor.need, predictor.patchwork.most_pixels if device != "cpu" else None
-        names = self.weights.path, self.network, device, chosen, self.tta
         engine = Engine(
-            *names, need.fixed, need.per_pixel, most,
-            device_bytes=_free(device), sha256=self.weights.sha256, check=check,
-        )  # fmt: skip
+            weights=self.weights.path,
+            network=self.network,
+            device=device,
+            precision=chosen,
+            tta=self.tta,
+            fixed_bytes=need.fixed,
+            bytes_per_pixel=need.per_pixel,
+            most_pixels=most,
+            device_bytes=_free(device),
+            sha256=self.weights.sha256,
+            check=check,
+        )
         adopt(engine, predictor)
         return engine
 
