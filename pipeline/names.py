@@ -12,9 +12,10 @@ OURS = re.compile(r"footprints\.\w+|probability\.tif|preview\.png|report\.html|m
 WORK = ".work"
 JOURNAL, PUBLISHED = "journal.jsonl", "published.json"
 ORIGIN, THUMBNAILS, OUTLINES, FOOTPRINTS, WELDED = "origin", "thumbnails", "outlines", "footprints", "welded.arrow"
-# Stores of probabilities on their way: one of more scenes than before, and one whose place another takes.
-GROWN, ASIDE = "grown.zarr", "aside.zarr"
+# Stores of probabilities on their way: one of more scenes than before, the one whose place it takes, and a published
+# one whose place another takes.
+GROWN, ASIDE, REPLACED = "grown.zarr", "aside.zarr", "replaced.zarr"
 # What of the work folder is kept: the samples' journal, and what else footprints are made of but the samples.
 KEPT = {JOURNAL, THUMBNAILS, ORIGIN}
 # What runs make there that a journal vouches for; workers keep things of their own beside it.
-VOUCHED = (JOURNAL, STORE, GROWN, ASIDE, ORIGIN, THUMBNAILS, OUTLINES, FOOTPRINTS, WELDED)
+VOUCHED = (JOURNAL, STORE, GROWN, ASIDE, REPLACED, ORIGIN, THUMBNAILS, OUTLINES, FOOTPRINTS, WELDED)

@@ -13,7 +13,21 @@ from pipeline.errors import OutputError
 from pipeline.jobs import SAMPLES
 from pipeline.journal import Journal, Seal
 from pipeline.log import now
-from pipeline.names import ASIDE, JOURNAL, KEPT, LOG, MASKS, ORIGIN, OURS, PUBLISHED, REPORT, STORE, VOUCHED, WORK
+from pipeline.names import (
+    ASIDE,
+    JOURNAL,
+    KEPT,
+    LOG,
+    MASKS,
+    ORIGIN,
+    OURS,
+    PUBLISHED,
+    REPLACED,
+    REPORT,
+    STORE,
+    VOUCHED,
+    WORK,
+)
 from tiling.grid import BlockIndex
 
 # Files whose checksums are under way at a time: the driver's memory must not grow with the region.
@@ -116,7 +130,7 @@ class Workspace:
 
     def publish_store(self, finished: Path) -> None:
         """Move the store of probabilities to its final place."""
-        supplant(self.output / STORE, finished, self.work / ASIDE)
+        supplant(self.output / STORE, finished, self.work / REPLACED)
 
     def unpublish(self, unfinished: Path) -> None:
         """Take a published store back into work."""
@@ -129,8 +143,10 @@ class Workspace:
         supplant(unfinished, grown, self.work / ASIDE)
 
     def recover(self, unfinished: Path) -> None:
-        """Take back the store that a run had put aside when it was killed, before another one took its place."""
-        if (self.work / ASIDE).exists() and not unfinished.exists():
+        """Take back the store that a run had put aside when it was killed, if no other one took its place."""
+        if unfinished.exists():
+            remove(self.work / ASIDE)
+        elif (self.work / ASIDE).exists():
             (self.work / ASIDE).rename(unfinished)
 
     def tidy(self) -> None:

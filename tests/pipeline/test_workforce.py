@@ -5,8 +5,17 @@ from pathlib import Path
 import pytest
 
 from pipeline import config, machine, workforce
+from pipeline.config import Region
 from pipeline.machine import GIB
 from pipeline.workforce import JOB_BYTES
+
+
+def region(folder: Path, keys: str) -> Region:
+    """A region with some keys."""
+    path = folder / "region.yaml"
+    path.write_text(f"name: any\nscenes: [a.tif]\n{keys}\n")
+    return config.load(path)
+
 
 WORKERS = {
     "{}": 4,
@@ -24,9 +33,7 @@ WORKERS = {
 @pytest.mark.parametrize(("cluster", "workers"), WORKERS.items())
 def test_workers_by_cluster(cluster: str, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "gpus", lambda: 4)
-    path = tmp_path / "region.yaml"
-    path.write_text(f"name: any\nscenes: [a.tif]\ncluster: {cluster}\n")
-    assert workforce.workers(config.load(path)) == workers
+    assert workforce.workers(region(tmp_path, f"cluster: {cluster}")) == workers
 
 
 MEMORY = {
@@ -50,9 +57,7 @@ def test_a_worker_has_its_share_of_the_machine_or_of_its_batch_job(
 ) -> None:
     monkeypatch.setattr(machine, "memory", lambda: 16 * GIB)
     monkeypatch.setattr(machine, "gpus", lambda: 2)
-    path = tmp_path / "region.yaml"
-    path.write_text(f"name: any\nscenes: [a.tif]\n{keys}\n")
-    assert workforce.memory(config.load(path)) == pytest.approx(memory, abs=1)
+    assert workforce.memory(region(tmp_path, keys)) == pytest.approx(memory, abs=1)
 
 
 JOBS = {
@@ -68,9 +73,7 @@ def test_a_batch_job_asks_for_what_its_workers_may_use(
     keys: str, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "memory", lambda: 16 * GIB)
-    path = tmp_path / "region.yaml"
-    path.write_text(f"name: any\nscenes: [a.tif]\n{keys}\n")
-    assert workforce.job_memory(config.load(path)) == memory
+    assert workforce.job_memory(region(tmp_path, keys)) == memory
 
 
 HANDS = {
@@ -89,6 +92,4 @@ def test_hands_have_the_cores_that_are_left_on_this_machine(
 ) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 12)
     monkeypatch.setattr(machine, "gpus", lambda: 2 * ("cuda" in cluster))
-    path = tmp_path / "region.yaml"
-    path.write_text(f"name: any\nscenes: [a.tif]\ncluster: {cluster}\n")
-    assert workforce.hands(config.load(path)) == hands
+    assert workforce.hands(region(tmp_path, f"cluster: {cluster}")) == hands

@@ -14,6 +14,7 @@ from pipeline import durable, workspace
 from pipeline.errors import OutputError
 from pipeline.jobs import SAMPLES
 from pipeline.journal import Journal, Seal
+from pipeline.names import STORE
 from pipeline.workspace import Workspace
 from tiling.grid import BlockIndex
 
@@ -158,15 +159,10 @@ def test_a_store_is_published_over_an_old_one_and_taken_back(space: Workspace) -
     assert names(unfinished) == {"new"}, "what is unfinished is newer"
 
 
-@pytest.mark.parametrize("cut", range(4))
-def test_a_store_that_takes_the_place_of_another_is_whole_wherever_a_crash_cuts_in(
-    cut: int, space: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the renamings and removals that it takes only the first few are done."""
-    unfinished, grown = space.work / "probability.zarr", space.work / "grown.zarr"
-    write(unfinished, "old/a", "old/b")
-    write(grown, "new/a", "new/b")
-    left = iter(range(cut))
+@contextlib.contextmanager
+def cut_short(after: int) -> Iterator[None]:
+    """Crash when so many renamings and removals are done."""
+    left = iter(range(after))
 
     def dying(act: Any) -> Any:
         def call(*arguments: Any) -> None:
@@ -176,12 +172,36 @@ def test_a_store_that_takes_the_place_of_another_is_whole_wherever_a_crash_cuts_
 
         return call
 
-    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr(Path, "rename", dying(Path.rename))
         patch.setattr(durable, "remove", dying(durable.remove))
+        yield
+
+
+@pytest.mark.parametrize("after", range(5))
+def test_growth_that_is_cut_short_leaves_one_whole_store(after: int, space: Workspace) -> None:
+    unfinished, grown = space.work / "probability.zarr", space.work / "grown.zarr"
+    write(unfinished, "old/a", "old/b")
+    write(grown, "new/a", "new/b")
+    write(space.output, "probability.zarr/older")
+    with cut_short(after):
         space.grow(unfinished, grown)
     space.recover(unfinished)
     assert names(unfinished) in ({"old/a", "old/b"}, {"new/a", "new/b"})
+    assert not (space.work / "aside.zarr").exists(), "else a later run would take it back"
+
+
+@pytest.mark.parametrize("after", range(5))
+def test_publishing_that_is_cut_short_loses_nothing_of_the_new_store(after: int, space: Workspace) -> None:
+    unfinished = space.work / "probability.zarr"
+    write(space.output, "probability.zarr/old/a")
+    write(unfinished, "new/a", "new/b")
+    with cut_short(after):
+        space.publish_store(unfinished)
+    assert not (space.output / STORE).exists() or names(space.output / STORE) in ({"old/a"}, {"new/a", "new/b"})
+    space.recover(unfinished)
+    space.unpublish(unfinished)
+    assert names(unfinished) == {"new/a", "new/b"}
 
 
 @settings(max_examples=30, deadline=None)
